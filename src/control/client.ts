@@ -1,0 +1,208 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { createInterface } from 'node:readline'
+import { z } from 'zod'
+import { DproxyError, errnoOf, isErrorCode } from '../base/errors.js'
+import { checkLength } from '../base/unix-socket.js'
+import {
+  API_VERSION,
+  DownReply,
+  LogEntry,
+  Reply,
+  Status,
+  StreamStatus,
+  UpReply,
+  type UpRequest,
+} from './messages.js'
+
+/**
+ * Talks to the supervisor at a control socket. Every call checks that what answers is a supervisor of our
+ * protocol, and rejects with a DproxyError: SUPERVISOR_DOWN when nobody answers or it goes away meanwhile,
+ * SUPERVISOR_SKEW when it speaks another version, else whatever the supervisor said.
+ */
+export class ControlClient {
+  readonly #path: string
+
+  constructor(path: string) {
+    checkLength(path)
+    this.#path = path
+  }
+
+  async status(): Promise<Status> {
+    return check(Status, await json(await this.#send('GET', '/v1/status')))
+  }
+
+  async up(request: UpRequest): Promise<UpReply> {
+    return this.#call('POST', `/v1/hosts/${encodeURIComponent(request.definition.name)}/up`, UpReply, request)
+  }
+
+  async down(name: string, drainMs: number): Promise<DownReply> {
+    return this.#call('POST', `/v1/hosts/${encodeURIComponent(name)}/down`, DownReply, { drainMs })
+  }
+
+  async restart(name: string, drainMs: number): Promise<DownReply> {
+    return this.#call('POST', `/v1/hosts/${encodeURIComponent(name)}/restart`, DownReply, { drainMs })
+  }
+
+  async streams(name: string): Promise<StreamStatus[]> {
+    return this.#call('GET', `/v1/hosts/${encodeURIComponent(name)}/streams`, z.array(StreamStatus))
+  }
+
+  async cut(streamId: string): Promise<void> {
+    await this.#call('DELETE', `/v1/streams/${encodeURIComponent(streamId)}`, z.unknown())
+  }
+
+  /** Stops every host and the supervisor itself, whatever version it has. */
+  async shutdown(drainMs: number): Promise<void> {
+    await this.#call('POST', '/v1/shutdown', z.unknown(), { drainMs }, { anyVersion: true })
+  }
+
+  /** The status now, after each change, and each second, until `signal` aborts or the supervisor leaves. */
+  async *watch(signal: AbortSignal): AsyncGenerator<Status> {
+    yield* lines(await this.#send('GET', '/v1/watch', undefined, { signal }), Status, signal)
+  }
+
+  /** The log so far, and with `follow` what comes. */
+  async *logs(host: string | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<LogEntry> {
+    const query = new URLSearchParams({
+      ...(host === undefined ? {} : { host }),
+      ...(follow ? { follow: '1' } : {}),
+    })
+    yield* lines(
+      await this.#send('GET', `/v1/logs?${query.toString()}`, undefined, { signal }),
+      LogEntry,
+      signal,
+    )
+  }
+
+  async #call<T>(
+    method: string,
+    path: string,
+    schema: z.ZodType<T>,
+    body?: unknown,
+    options: SendOptions = {},
+  ): Promise<T> {
+    const reply = check(Reply, await json(await this.#send(method, path, body, options)))
+    if (reply.ok) return check(schema, reply.value)
+    const { code, message, hint, stage } = reply
+    throw new DproxyError(isErrorCode(code) ? code : 'INTERNAL', message, {
+      hint: hint ?? undefined,
+      stage: stage ?? undefined,
+    })
+  }
+
+  #send(
+    method: string,
+    path: string,
+    body?: unknown,
+    { signal, anyVersion = false }: SendOptions = {},
+  ): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const headers = body === undefined ? {} : { 'Content-Type': 'application/json' }
+      const asked = httpRequest(
+        {
+          socketPath: this.#path,
+          method,
+          path,
+          headers: { Host: 'dproxy', ...headers },
+          agent: false,
+          ...(signal ? { signal } : {}),
+        },
+        (response) => {
+          const refusal = versionRefusal(response, this.#path)
+          if (refusal && !anyVersion) {
+            response.destroy()
+            reject(refusal)
+          } else resolve(response)
+        },
+      )
+      asked.once('error', (failure) =>
+        reject(signal?.aborted ? signal.reason : unreachable(this.#path, failure)),
+      )
+      asked.end(body === undefined ? undefined : JSON.stringify(body))
+    })
+  }
+}
+
+interface SendOptions {
+  readonly signal?: AbortSignal
+  readonly anyVersion?: boolean
+}
+
+const unreachable = (path: string, failure: Error): DproxyError => {
+  const errno = errnoOf(failure)
+  const details = { cause: failure }
+  if (errno === 'ENOENT' || errno === 'ECONNREFUSED') {
+    return new DproxyError('SUPERVISOR_DOWN', 'no supervisor is running', {
+      ...details,
+      hint: 'start one: dproxy up NAME',
+    })
+  }
+  if (errno === 'EACCES') {
+    return new DproxyError('SUPERVISOR_DOWN', `you may not use the control socket ${path}`, {
+      ...details,
+      hint: 'it belongs to another user; set DPROXY_RUNTIME_DIR to a directory of your own',
+    })
+  }
+  return new DproxyError('SUPERVISOR_DOWN', `the supervisor went away: ${failure.message}`, {
+    ...details,
+    hint: 'see: dproxy logs',
+  })
+}
+
+const versionRefusal = ({ headers }: IncomingMessage, path: string): DproxyError | undefined => {
+  const api = headers['dproxy-api']
+  if (api === String(API_VERSION)) return undefined
+  if (api === undefined) {
+    return new DproxyError('SUPERVISOR_SKEW', `what answers at ${path} is not a dproxy supervisor`, {
+      hint: 'set DPROXY_RUNTIME_DIR to a directory of your own',
+    })
+  }
+  const version = String(headers['dproxy-version'])
+  return new DproxyError(
+    'SUPERVISOR_SKEW',
+    `the running supervisor is dproxy ${version} and speaks another protocol (${String(api)}) than this command (${API_VERSION})`,
+    { hint: 'stop it, then start your hosts again: dproxy down --all' },
+  )
+}
+
+const json = async (response: IncomingMessage): Promise<unknown> => {
+  try {
+    let text = ''
+    response.setEncoding('utf8')
+    for await (const chunk of response as AsyncIterable<string>) text += chunk
+    return JSON.parse(text)
+  } catch (failure) {
+    throw new DproxyError('SUPERVISOR_DOWN', 'the supervisor went away in the middle of its answer', {
+      cause: failure,
+      hint: 'see: dproxy logs',
+    })
+  }
+}
+
+async function* lines<T>(
+  response: IncomingMessage,
+  schema: z.ZodType<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T> {
+  const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY })
+  try {
+    for await (const line of reader) yield check(schema, JSON.parse(line))
+  } catch (failure) {
+    if (!signal.aborted) throw failure instanceof DproxyError ? failure : unreachable('', failure as Error)
+  } finally {
+    response.destroy()
+  }
+}
+
+const check = <T>(schema: z.ZodType<T>, value: unknown): T => {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  throw new DproxyError(
+    'SUPERVISOR_SKEW',
+    'the supervisor gave an answer that this command does not understand',
+    {
+      cause: parsed.error,
+      hint: 'it may be of another version; stop it, then start your hosts again: dproxy down --all',
+    },
+  )
+}

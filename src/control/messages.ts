@@ -1,0 +1,154 @@
+/**
+ * Everything that crosses the control socket, as zod schemas: checked on arrival, trusted after.
+ * The types are inferred from them. Bytes and totals are counts of bytes; times are ISO 8601 or milliseconds,
+ * as the name says.
+ */
+import { z } from 'zod'
+import { STAGES } from '../base/errors.js'
+
+/** The control protocol. A supervisor and a command line that differ here do not talk to each other. */
+export const API_VERSION = 1
+/** The version of every JSON document we print. */
+export const SCHEMA_VERSION = 1
+
+const milliseconds = z.int().min(1).max(86_400_000)
+const path = z.string().startsWith('/').max(4096)
+
+/** Everything the supervisor needs to serve one host; what the registry makes of a config entry. */
+export const HostDefinition = z.strictObject({
+  name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/u),
+  /** The host name, address or ssh_config alias, as the user wrote it. */
+  destination: z.string().min(1).max(255),
+  /** null: what ssh's own configuration says, else the local user's name. */
+  user: z.string().min(1).max(255).nullable(),
+  /** null: what ssh's own configuration says, else 22. */
+  port: z.int().min(1).max(65_535).nullable(),
+  /** Private key files in the order to try; empty: what ssh's own configuration says. */
+  identityFiles: z.array(path),
+  /** Offer only the keys of `identityFiles`, even when an agent holds more. */
+  identitiesOnly: z.boolean(),
+  /** known_hosts files; null: what ssh's own configuration says. */
+  knownHostsFiles: z.array(path).nullable(),
+  /** The Docker engine's socket on the remote machine. */
+  remoteSocket: z.union([path, z.literal('auto')]),
+  /** The local socket that stands for it. */
+  socket: path,
+  connectTimeoutMs: milliseconds,
+  keepAlive: z.strictObject({ intervalMs: milliseconds, misses: z.int().min(1).max(100) }),
+  protected: z.boolean(),
+  description: z.string().nullable(),
+  tags: z.array(z.string()),
+})
+export type HostDefinition = z.infer<typeof HostDefinition>
+
+export const HOST_STATES = ['stopped', 'idle', 'connecting', 'up', 'retrying', 'failed', 'draining'] as const
+export type HostState = (typeof HOST_STATES)[number]
+
+/** A failure as it crosses the socket. */
+export const Failure = z.object({
+  code: z.string(),
+  message: z.string(),
+  hint: z.string().nullable(),
+  stage: z.enum(STAGES).nullable(),
+})
+export type Failure = z.infer<typeof Failure>
+
+const bytes = z.object({ up: z.number(), down: z.number() })
+
+export const HostStatus = z.object({
+  name: z.string(),
+  state: z.enum(HOST_STATES),
+  /** Why the host is not up, in one sentence; null when it is, or was never asked to be. */
+  reason: z.string().nullable(),
+  /** When the host took its present state. */
+  since: z.string().nullable(),
+  socket: z.string(),
+  /** `user@host:port` as resolved, or as configured while nothing has been resolved. */
+  ssh: z.string(),
+  remoteSocket: z.string(),
+  engine: z.object({ version: z.string(), apiVersion: z.string() }).nullable(),
+  /** The last measured round trip of the link, milliseconds. */
+  rttMs: z.number().nullable(),
+  lanes: z.number(),
+  streams: z.object({ open: z.number(), total: z.number() }),
+  bytes,
+  reconnects: z.number(),
+  lastError: Failure.extend({ at: z.string() }).nullable(),
+  /** What has been passed on the way up in the present or last attempt, in order, with the time it took. */
+  stages: z.array(z.object({ stage: z.enum(STAGES), ms: z.number() })),
+  /** The stage being worked on while `connecting`. */
+  stage: z.enum(STAGES).nullable(),
+  /** Milliseconds until the next attempt while `retrying`. */
+  nextTryMs: z.number().nullable(),
+  tags: z.array(z.string()),
+  description: z.string().nullable(),
+  protected: z.boolean(),
+})
+export type HostStatus = z.infer<typeof HostStatus>
+
+export const SupervisorInfo = z.object({
+  pid: z.int(),
+  version: z.string(),
+  since: z.string(),
+  control: z.string(),
+})
+export type SupervisorInfo = z.infer<typeof SupervisorInfo>
+
+/** `GET /v1/status`, one line of `GET /v1/watch`, and what `dproxy status --json` prints. */
+export const Status = z.object({
+  schemaVersion: z.literal(SCHEMA_VERSION),
+  /** When the numbers were read, milliseconds since 1970: rates divide by the difference of two. */
+  atMs: z.number(),
+  supervisor: SupervisorInfo.nullable(),
+  hosts: z.array(HostStatus),
+})
+export type Status = z.infer<typeof Status>
+
+/** One client and its channel. */
+export const StreamStatus = z.object({
+  id: z.string(),
+  host: z.string(),
+  since: z.string(),
+  bytes,
+})
+export type StreamStatus = z.infer<typeof StreamStatus>
+
+/** `POST /v1/hosts/{name}/up` */
+export const UpRequest = z.strictObject({
+  definition: HostDefinition,
+  /** The caller's SSH_AUTH_SOCK: the supervisor may outlive the session whose environment it was born in. */
+  agent: z.string().max(4096).nullable(),
+  /** Listen now, dial on the first client. */
+  lazy: z.boolean().default(false),
+})
+export type UpRequest = z.infer<typeof UpRequest>
+
+/** What `up` did: `unchanged` when the host already ran as asked. */
+export const UpReply = z.object({ action: z.enum(['started', 'restarted', 'unchanged', 'retried']) })
+export type UpReply = z.infer<typeof UpReply>
+
+/** `POST /v1/hosts/{name}/down` and `/restart` */
+export const DownRequest = z.strictObject({
+  /** How long open streams may go on before they are cut. */
+  drainMs: z.int().min(0).max(3_600_000).default(5000),
+})
+export type DownRequest = z.infer<typeof DownRequest>
+
+export const DownReply = z.object({ cut: z.int() })
+export type DownReply = z.infer<typeof DownReply>
+
+/** One line of `GET /v1/logs` and of the log file. */
+export const LogEntry = z.object({
+  time: z.string(),
+  level: z.enum(['debug', 'info', 'warn', 'error']),
+  host: z.string().nullable(),
+  message: z.string(),
+})
+export type LogEntry = z.infer<typeof LogEntry>
+
+/** The answer to every request that is not a stream of lines. */
+export const Reply = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), value: z.unknown() }),
+  z.object({ ok: z.literal(false), ...Failure.shape }),
+])
+export type Reply = z.infer<typeof Reply>

@@ -1,0 +1,214 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import findMyWay, { type HTTPMethod } from 'find-my-way'
+import type { z } from 'zod'
+import { asDproxyError, DproxyError, type ErrorCode } from '../base/errors.js'
+import { printable } from '../base/text.js'
+import { listenUnix } from '../base/unix-socket.js'
+import { sendLatest, sendLines } from './lines.js'
+import {
+  API_VERSION,
+  DownRequest,
+  UpRequest,
+  type DownReply,
+  type LogEntry,
+  type Reply,
+  type Status,
+  type StreamStatus,
+  type UpReply,
+} from './messages.js'
+
+/** What the control socket gives access to; the supervisor is one. Each call may throw a DproxyError. */
+export interface ControlService {
+  status(): Status
+  up(request: UpRequest): Promise<UpReply>
+  down(name: string, drainMs: number): Promise<DownReply>
+  restart(name: string, drainMs: number): Promise<DownReply>
+  streams(name: string): StreamStatus[]
+  cut(streamId: string): void
+  recentLogs(): readonly LogEntry[]
+  /** Returns the function that ends the subscription. */
+  onLog(listener: (entry: LogEntry) => void): () => void
+  onChange(listener: () => void): () => void
+  shutdown(drainMs: number): Promise<void>
+}
+
+export interface ControlServer extends AsyncDisposable {
+  readonly path: string
+}
+
+// The largest honest request is one host's definition, a few kilobytes.
+const LONGEST_BODY = 64 * 1024
+
+/**
+ * Serves `service` as plain HTTP/1.1 on the Unix socket `path`, mode 0600. Bodies are bounded and checked
+ * against their schemas; every failure is a `Reply` with `ok: false`. Disposing stops it and removes the path.
+ * @throws DproxyError SOCKET_*
+ */
+export const serveControl = async (
+  path: string,
+  service: ControlService,
+  version: string,
+): Promise<ControlServer> => {
+  const router = routes(service)
+  const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
+    response.setHeader('Dproxy-Api', API_VERSION)
+    response.setHeader('Dproxy-Version', version)
+    router.lookup(request, response)
+  })
+  const bound = await listenUnix(server, path)
+  return {
+    path,
+    [Symbol.asyncDispose]: async () => {
+      await bound.release()
+      await closeServer(server)
+    },
+  }
+}
+
+const closeServer = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    server.close(() => resolve())
+    server.closeIdleConnections()
+    // Watchers and log followers never end by themselves.
+    setTimeout(() => server.closeAllConnections(), 100).unref()
+  })
+
+type Params = Record<string, string | undefined>
+/** Answers with the value of a `Reply`, or with `undefined` once it has taken over the response. */
+type Handler = (call: Call) => unknown
+
+interface Call {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly params: Params
+  readonly query: Params
+}
+
+const routes = (service: ControlService) => {
+  const router = findMyWay({
+    defaultRoute: (request, response) => fail(response, 404, unknownRoute(request)),
+    maxParamLength: 256,
+  })
+  const on = (method: HTTPMethod, path: string, handler: Handler) =>
+    router.on(method, path, (request, response, params, _, query) => {
+      void handle({ request, response, params, query }, handler)
+    })
+  on('GET', '/v1/status', ({ response }) => plain(response, service.status()))
+  on('GET', '/v1/watch', ({ response }) =>
+    sendLatest(
+      response,
+      () => service.status(),
+      (changed) => service.onChange(changed),
+    ),
+  )
+  on('GET', '/v1/logs', ({ response, query }) => sendLogs(response, service, query))
+  on('GET', '/v1/hosts/:name/streams', ({ params }) => service.streams(params.name ?? ''))
+  on('POST', '/v1/hosts/:name/up', async ({ request, params }) => {
+    const asked = await body(request, UpRequest)
+    if (asked.definition.name !== params.name)
+      throw invalid('the host in the path is not the one in the body')
+    return service.up(asked)
+  })
+  on('POST', '/v1/hosts/:name/down', async ({ request, params }) =>
+    service.down(params.name ?? '', (await body(request, DownRequest)).drainMs),
+  )
+  on('POST', '/v1/hosts/:name/restart', async ({ request, params }) =>
+    service.restart(params.name ?? '', (await body(request, DownRequest)).drainMs),
+  )
+  on('DELETE', '/v1/streams/:id', ({ params }) => {
+    service.cut(params.id ?? '')
+    return {}
+  })
+  on('POST', '/v1/shutdown', async ({ request }) => {
+    const { drainMs } = await body(request, DownRequest)
+    await service.shutdown(drainMs)
+    return {}
+  })
+  return router
+}
+
+const sendLogs = (response: ServerResponse, service: ControlService, { host, follow }: Params): undefined => {
+  const wanted = (entry: LogEntry) => host === undefined || entry.host?.toLowerCase() === host.toLowerCase()
+  const now = service.recentLogs().filter(wanted)
+  return sendLines(
+    response,
+    now,
+    follow === '1' ? (send) => service.onLog((entry) => void (wanted(entry) && send(entry))) : undefined,
+  )
+}
+
+const handle = async (call: Call, handler: Handler): Promise<void> => {
+  const { request, response } = call
+  try {
+    const value = await handler(call)
+    if (!response.headersSent && !response.writableEnded)
+      plain(response, { ok: true, value: value ?? {} } satisfies Reply)
+  } catch (thrown) {
+    // What is left of a refused body is not read; the connection cannot be used again.
+    if (!request.complete) response.setHeader('Connection', 'close')
+    const error = asDproxyError(thrown)
+    fail(response, HTTP_STATUS[error.code] ?? 500, error)
+  }
+}
+
+const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: 400,
+  HOST_UNKNOWN: 404,
+  STREAM_UNKNOWN: 404,
+  SOCKET_BUSY: 409,
+  SOCKET_FAILED: 409,
+  SOCKET_PATH_TOO_LONG: 400,
+  SUPERVISOR_DOWN: 503,
+}
+
+const plain = (response: ServerResponse, value: unknown): undefined => {
+  response.setHeader('Content-Type', 'application/json')
+  response.end(`${JSON.stringify(value)}\n`)
+}
+
+const fail = (response: ServerResponse, status: number, error: DproxyError): void => {
+  const { code, message, hint, stage } = error
+  response.statusCode = status
+  plain(response, { ok: false, code, message, hint: hint ?? null, stage: stage ?? null } satisfies Reply)
+}
+
+const unknownRoute = ({ method, url }: IncomingMessage): DproxyError =>
+  new DproxyError('REQUEST_INVALID', `there is no ${method} ${printable(url ?? '')} here`, {
+    hint: 'try GET /v1/status',
+  })
+
+const invalid = (why: string, cause?: unknown): DproxyError =>
+  new DproxyError('REQUEST_INVALID', `the request is not valid: ${why}`, { cause })
+
+const body = async <T>(request: IncomingMessage, schema: z.ZodType<T>): Promise<T> => {
+  const parsed = schema.safeParse(parseJson(await read(request)))
+  if (parsed.success) return parsed.data
+  throw invalid(
+    parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`).join('; '),
+  )
+}
+
+/** The whole body. One that is too long is left unread, so that the refusal can still be sent. */
+const read = (request: IncomingMessage): Promise<Buffer> =>
+  new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length
+      chunks.push(chunk)
+      if (length <= LONGEST_BODY) return
+      request.pause()
+      reject(invalid(`its body is longer than ${LONGEST_BODY} bytes`))
+    })
+    request.once('end', () => resolve(Buffer.concat(chunks)))
+    request.once('error', reject)
+  })
+
+const parseJson = (bytes: Buffer): unknown => {
+  if (bytes.length === 0) return {}
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (failure) {
+    throw invalid('its body is not JSON', failure)
+  }
+}

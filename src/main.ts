@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+/** argv in, exit code out: the only reader of the process's arguments, signals and streams. */
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline/promises'
+import { fileURLToPath } from 'node:url'
+import type { WriteStream } from 'node:tty'
+import { runCommandLine } from './cli/run.js'
+import type { Io, Output } from './cli/io.js'
+import { DproxyError, errnoOf } from './base/errors.js'
+
+// What a shell reports for a program that SIGPIPE ended; Node ignores that signal and sees EPIPE instead.
+const NOBODY_READS = 141
+
+const args = process.argv.slice(2)
+const interrupt = new AbortController()
+const stopListeners: ((signal: NodeJS.Signals) => void)[] = []
+
+const outputOf = (stream: WriteStream): Output => ({
+  isTTY: stream.isTTY === true,
+  get columns() {
+    return stream.columns || 80
+  },
+  get rows() {
+    return stream.rows || 24
+  },
+  colors: stream.isTTY === true && !process.env.NO_COLOR && !args.includes('--no-color'),
+  write: (text) => void stream.write(text),
+})
+
+const ask = async (question: string): Promise<string> => {
+  const reader = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await reader.question(question, { signal: interrupt.signal })
+  } finally {
+    reader.close()
+  }
+}
+
+const failedToWrite = (name: string) => (failure: Error) => {
+  const errno = errnoOf(failure)
+  if (errno !== 'EPIPE' && name === 'standard output') {
+    process.stderr.write(`dproxy: cannot write to ${name}: ${errno ?? failure.message}\n`)
+  }
+  process.exitCode = errno === 'EPIPE' ? NOBODY_READS : 1
+  interrupt.abort(new DproxyError('INTERRUPTED', 'nobody reads the output any more'))
+}
+
+process.stdout.on('error', failedToWrite('standard output'))
+process.stderr.on('error', failedToWrite('standard error'))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (stopListeners.length > 0) for (const listener of stopListeners) listener(signal)
+    else if (interrupt.signal.aborted) process.exit(130)
+    else interrupt.abort(new DproxyError('INTERRUPTED', 'interrupted'))
+  })
+}
+
+const main = fileURLToPath(import.meta.url)
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+const io: Io = {
+  env: process.env,
+  cwd: process.cwd(),
+  self: [process.execPath, main],
+  pid: process.pid,
+  version,
+  out: outputOf(process.stdout),
+  err: outputOf(process.stderr),
+  ask: process.stdin.isTTY && process.stderr.isTTY ? ask : undefined,
+  interrupted: interrupt.signal,
+  onStop: (listener) => void stopListeners.push(listener),
+}
+const code = await runCommandLine(args, io)
+process.exitCode ??= code

@@ -1,0 +1,73 @@
+import { DproxyError } from '../base/errors.js'
+import { printable } from '../base/text.js'
+import { where, type Resolved } from './target.js'
+
+export const PROBE_RESULTS = ['usable', 'denied', 'other', 'missing', 'unknown'] as const
+/** What stands at the remote socket's path, as the remote user sees it. */
+export type RemoteProbe = (typeof PROBE_RESULTS)[number]
+
+// RFC 4254 section 5.1: the reason of SSH_MSG_CHANNEL_OPEN_FAILURE.
+const ADMINISTRATIVELY_PROHIBITED = 1
+
+/** Tells apart why a stream to the remote socket could not be opened. */
+export const cannotOpen = (
+  resolved: Resolved,
+  path: string,
+  failure: unknown,
+  probe: RemoteProbe,
+): DproxyError => {
+  const there = where(resolved)
+  const details = { stage: 'engine', cause: failure } as const
+  const enable = 'let sshd_config there say AllowStreamLocalForwarding yes'
+  if (reasonOf(failure) === ADMINISTRATIVELY_PROHIBITED) {
+    return new DproxyError('ENGINE_UNREACHABLE', `sshd on ${there} forbids forwarding to ${path}`, {
+      ...details,
+      hint: enable,
+    })
+  }
+  switch (probe) {
+    case 'missing':
+      return new DproxyError('ENGINE_SOCKET_MISSING', `there is no ${path} on ${there}`, {
+        ...details,
+        hint: 'is Docker installed and running there? name its socket with `remoteSocket:` or --remote-socket if it is elsewhere',
+      })
+    case 'denied':
+      return new DproxyError(
+        'ENGINE_SOCKET_DENIED',
+        `${resolved.user} may not use ${path} on ${there}: permission denied`,
+        {
+          ...details,
+          hint: `let the user in there: sudo usermod -aG docker ${resolved.user}, then dproxy restart`,
+        },
+      )
+    case 'other':
+      return new DproxyError('ENGINE_SOCKET_MISSING', `${path} on ${there} is not a socket`, {
+        ...details,
+        hint: "name the engine's socket with `remoteSocket:` or --remote-socket",
+      })
+    case 'usable':
+      return new DproxyError('ENGINE_DOWN', `no Docker daemon answers behind ${path} on ${there}`, {
+        ...details,
+        hint: `is it running there (systemctl status docker)? if it is, ${enable}`,
+      })
+    case 'unknown':
+      return new DproxyError(
+        'ENGINE_UNREACHABLE',
+        `sshd on ${there} could not open ${path}: ${textOf(failure)}`,
+        {
+          ...details,
+          hint: `check there that the path exists, that ${resolved.user} may use it, that Docker runs, and ${enable}`,
+        },
+      )
+    default:
+      return probe satisfies never
+  }
+}
+
+const reasonOf = (failure: unknown): unknown =>
+  failure instanceof Error && 'reason' in failure ? failure.reason : undefined
+
+const textOf = (failure: unknown): string =>
+  printable(
+    failure instanceof Error ? failure.message.replace('(SSH) Channel open failure: ', '') : String(failure),
+  )

@@ -1,0 +1,91 @@
+import { Duplex } from 'node:stream'
+import type { ClientChannel } from 'ssh2'
+
+/** What a stream needs of the lane it lives in. */
+export interface ChannelHost {
+  /** Calls back once the SSH socket has room again; at once when it has. */
+  whenRoom(then: () => void): void
+  /** The stream is over and need not be told of a lost link any more. */
+  forget(stream: ChannelStream): void
+}
+
+type Callback = (failure?: Error | null) => void
+
+/**
+ * An ssh2 channel that keeps Node's stream contract, which the bare one breaks in four ways (lib/Channel.js):
+ * a write to a channel that is not open never calls back; `destroy` takes no error and does not destroy;
+ * a lost connection ends the channel as cleanly as an end-of-file would; and writes never wait for the TCP
+ * socket. Here every write calls back, `destroy(error)` means it, the lane destroys its streams with the
+ * reason before ssh2 fakes their end, and writing waits while the SSH socket is full.
+ *
+ * Half-close works both ways. Once the remote side has closed the channel altogether, what is still written
+ * is dropped, as a socket whose peer has left would drop it; what was received is delivered first.
+ */
+export class ChannelStream extends Duplex {
+  readonly #channel: ClientChannel
+  readonly #host: ChannelHost
+  /** The write or final that ssh2 may never answer. */
+  #unanswered: Callback | undefined
+  #remoteClosed = false
+
+  constructor(channel: ClientChannel, host: ChannelHost) {
+    super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 })
+    this.#channel = channel
+    this.#host = host
+    // Paused first: a 'data' listener would otherwise start the flow before anybody reads.
+    channel.pause()
+    channel.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) channel.pause()
+    })
+    channel.once('end', () => this.push(null))
+    channel.once('close', () => this.#onRemoteClosed())
+    channel.on('error', (failure: Error) => this.destroy(failure))
+  }
+
+  override _read(): void {
+    this.#channel.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Callback): void {
+    if (this.#remoteClosed) return done()
+    this.#unanswered = done
+    this.#attempt(() => this.#channel.write(chunk, () => this.#host.whenRoom(() => this.#answer())))
+  }
+
+  override _final(done: Callback): void {
+    if (this.#remoteClosed) return done()
+    this.#unanswered = done
+    this.#attempt(() => this.#channel.end(() => this.#answer()))
+  }
+
+  override _destroy(failure: Error | null, done: Callback): void {
+    this.#channel.removeAllListeners('data')
+    this.#host.forget(this)
+    // Sends CLOSE, which frees the channel on both sides; on a dead connection it does nothing.
+    this.#attempt(() => this.#channel.destroy())
+    done(failure)
+  }
+
+  /** ssh2 throws out of whatever touches a connection that it has cleaned up. */
+  #attempt(touch: () => unknown): void {
+    try {
+      touch()
+    } catch (failure) {
+      this.destroy(failure instanceof Error ? failure : new Error(String(failure)))
+    }
+  }
+
+  #onRemoteClosed(): void {
+    this.#remoteClosed = true
+    this.#answer()
+    // What the channel delivered may still wait here for a slow reader.
+    if (this.readableEnded) this.destroy()
+    else this.once('end', () => this.destroy())
+  }
+
+  #answer(): void {
+    const done = this.#unanswered
+    this.#unanswered = undefined
+    done?.()
+  }
+}

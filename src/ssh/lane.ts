@@ -1,0 +1,162 @@
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Client, ClientChannel } from 'ssh2'
+import { DproxyError, type Stage } from '../base/errors.js'
+import { formatDuration } from '../base/duration.js'
+import { within } from '../base/timeout.js'
+import { ChannelStream, type ChannelHost } from './channel-stream.js'
+import { cannotOpen, type RemoteProbe } from './cannot-open.js'
+import { probeRemoteSocket } from './probe-remote-socket.js'
+import { ping } from './ping.js'
+import { address, where, type Resolved } from './target.js'
+
+// ssh2 ignores that the TCP socket is full and queues up to 2 MiB a stream in memory, in front of every other
+// stream of the host. Above this many queued bytes, writers wait for the socket.
+const SOCKET_QUEUE_BYTES = 128 * 1024
+
+// How long the answer to "what is wrong with the remote socket?" is good for, so that a hundred clients of a
+// stopped engine do not start a hundred remote commands.
+const PROBE_HOLDS_MS = 1000
+
+/**
+ * One SSH connection, logged in. It ends once: `lost` then carries the reason, and the streams that lived in
+ * it are destroyed with that reason right after.
+ */
+export class Lane implements ChannelHost {
+  readonly resolved: Resolved
+  readonly #client: Client
+  readonly #socket: Socket
+  readonly #lost = new AbortController()
+  readonly #streams = new Set<ChannelStream>()
+  readonly #writers: (() => void)[] = []
+  #probe: { readonly at: number; readonly result: Promise<RemoteProbe> } | undefined
+  #rttMs: number | null = null
+  #lastHeardMs = performance.now()
+
+  constructor(resolved: Resolved, client: Client, socket: Socket) {
+    this.resolved = resolved
+    this.#client = client
+    this.#socket = socket
+    socket.on('drain', () => this.#onDrain())
+    socket.on('data', () => {
+      this.#lastHeardMs = performance.now()
+    })
+    socket.once('end', () => this.#lose('the server closed the connection'))
+    socket.once('close', () => this.#lose('the connection is gone'))
+    socket.on('error', (failure) => this.#lose(failure.message))
+    client.on('error', (failure) => {
+      // An agent that cannot sign has its own answer at login; it does not end the connection.
+      if (failure.level !== 'agent') this.#lose(failure.message)
+    })
+  }
+
+  /** Aborts, with a DproxyError as its reason, when the connection is over. */
+  get lost(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  /** Milliseconds since the server last sent a byte. */
+  get silentMs(): number {
+    return performance.now() - this.#lastHeardMs
+  }
+
+  /** The last measured round trip in milliseconds; null before the first. */
+  get rttMs(): number | null {
+    return this.#rttMs
+  }
+
+  get openStreams(): number {
+    return this.#streams.size
+  }
+
+  /**
+   * Opens one stream to the Unix socket `path` on the remote machine.
+   * @throws DproxyError LINK_LOST, or ENGINE_* with what is wrong at the remote end
+   */
+  async openStream(path: string, signal: AbortSignal): Promise<Duplex> {
+    signal.throwIfAborted()
+    this.lost.throwIfAborted()
+    try {
+      return await this.#openChannel(path, signal)
+    } catch (failure) {
+      signal.throwIfAborted()
+      this.lost.throwIfAborted()
+      throw cannotOpen(this.resolved, path, failure, await this.#probeOnce(path))
+    }
+  }
+
+  #openChannel(path: string, signal: AbortSignal): Promise<ChannelStream> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(signal.reason)
+      signal.addEventListener('abort', onAbort, { once: true })
+      this.#client.openssh_forwardOutStreamLocal(path, (failure, channel: ClientChannel) => {
+        signal.removeEventListener('abort', onAbort)
+        if (failure) return reject(failure)
+        const stream = new ChannelStream(channel, this)
+        this.#streams.add(stream)
+        // Whoever asked may have left meanwhile, and the link too.
+        if (signal.aborted || this.lost.aborted) stream.destroy()
+        return resolve(stream)
+      })
+    })
+  }
+
+  #probeOnce(path: string): Promise<RemoteProbe> {
+    if (!this.#probe || performance.now() - this.#probe.at > PROBE_HOLDS_MS) {
+      this.#probe = { at: performance.now(), result: probeRemoteSocket(this.#client, path) }
+    }
+    return this.#probe.result
+  }
+
+  /** Asks the server for a sign of life and measures the round trip, in milliseconds. */
+  async ping(limitMs: number, signal: AbortSignal): Promise<number> {
+    const late = () =>
+      new DproxyError(
+        'LINK_LOST',
+        `${address(this.resolved)} has been silent for ${formatDuration(this.silentMs)}`,
+      )
+    this.#rttMs = await within(limitMs, signal, late, () => ping(this.#client))
+    return this.#rttMs
+  }
+
+  /** Ends the connection: politely, and at once. Streams still open are destroyed. */
+  close(reason = 'the link was closed'): void {
+    this.#client.end()
+    this.#lose(reason)
+  }
+
+  whenRoom(then: () => void): void {
+    if (this.#socket.writableLength <= SOCKET_QUEUE_BYTES) then()
+    else this.#writers.push(then)
+  }
+
+  forget(stream: ChannelStream): void {
+    this.#streams.delete(stream)
+  }
+
+  #onDrain(): void {
+    for (const then of this.#writers.splice(0)) then()
+  }
+
+  #lose(why: string): void {
+    if (this.lost.aborted) return
+    const error = new DproxyError(
+      'LINK_LOST',
+      `the SSH connection to ${where(this.resolved)} was lost: ${why}`,
+      {
+        hint: 'it is made again by itself',
+      },
+    )
+    // First the link hears it, so that nobody is served again before the loss is known (promise 2).
+    this.#lost.abort(error)
+    for (const stream of this.#streams) stream.destroy(error)
+    this.#streams.clear()
+    this.#writers.length = 0
+    // The disconnect message of a polite close is already with the kernel or never gets there.
+    this.#socket.destroySoon()
+    setTimeout(() => this.#socket.destroy(), 1000).unref()
+  }
+}
+
+/** What a stage of opening a lane reports as it is passed: its name and how long it took. */
+export type OnStage = (stage: Stage, state: 'started' | 'passed') => void

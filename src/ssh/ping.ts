@@ -1,0 +1,26 @@
+import type { Client } from 'ssh2'
+
+/** The two private members of ssh2 1.17's client that sending a global request with a reply takes. */
+interface Internals {
+  readonly _callbacks: (() => void)[]
+  readonly _protocol: { ping(): void }
+}
+
+/**
+ * Sends keepalive@openssh.com and resolves with the round trip in milliseconds; a refusal is an answer too.
+ * ssh2 offers no public call for it, and its own keepalive declares busy slow links dead (its counter ignores
+ * arriving data, lib/client.js), so its version is pinned and a test fails when these members change.
+ * Never resolves on a connection that is gone.
+ */
+export const ping = (client: Client): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const internals = client as unknown as Internals
+    const started = performance.now()
+    try {
+      // Replies to global requests come in order (RFC 4254 section 4): one callback for each request sent.
+      internals._callbacks.push(() => resolve(performance.now() - started))
+      internals._protocol.ping()
+    } catch (failure) {
+      reject(failure)
+    }
+  })

@@ -1,0 +1,178 @@
+import type { HostDefinition, HostStatus, StreamStatus } from '../control/messages.js'
+import type { DproxyError, Stage } from '../base/errors.js'
+import type { Env } from '../base/paths.js'
+import { count } from '../base/text.js'
+import { Proxy } from '../proxy/proxy.js'
+import { openLane } from '../ssh/open-lane.js'
+import { DEFAULT_REMOTE_SOCKET } from '../ssh/remote-socket.js'
+import { where } from '../ssh/target.js'
+import type { AddressGate } from './address-gate.js'
+import { failureOf } from './failure.js'
+import { Link } from './link.js'
+import type { EventLog } from './event-log.js'
+
+export interface HostOptions {
+  readonly definition: HostDefinition
+  readonly agentSocket: string | null
+  readonly env: Env
+  readonly log: EventLog
+  readonly gate: AddressGate
+  readonly onChange: () => void
+}
+
+/** One served host: its listener and its link, and the numbers of both. */
+export class Host {
+  readonly definition: HostDefinition
+  readonly #log: EventLog
+  readonly #link: Link
+  readonly #onChange: () => void
+  #agentSocket: string | null
+  #proxy!: Proxy
+  #ssh: string
+  #draining = false
+  #drainingSinceMs = 0
+
+  private constructor({ definition, agentSocket, env, log, gate, onChange }: HostOptions) {
+    this.definition = definition
+    this.#agentSocket = agentSocket
+    this.#log = log
+    this.#onChange = onChange
+    this.#ssh = configured(definition)
+    this.#link = new Link({
+      openLane: (signal, onStage) =>
+        openLane(definition, {
+          agentSocket: this.#agentSocket,
+          env,
+          signal,
+          onStage,
+          onResolved: (resolved) => {
+            this.#ssh = where(resolved)
+          },
+          throttle: (name, work) => gate.through(name, work),
+        }),
+      remoteSocket: remoteSocketOf(definition),
+      connectTimeoutMs: definition.connectTimeoutMs,
+      keepAlive: definition.keepAlive,
+      onChange: () => this.#onLinkChange(),
+      onLost: (error) => log.warn(definition.name, error.message),
+    })
+  }
+
+  /**
+   * Starts to listen; dials at once unless `lazy`.
+   * @throws DproxyError SOCKET_*; nothing is left behind then
+   */
+  static async start(options: HostOptions & { readonly lazy: boolean }): Promise<Host> {
+    const host = new Host(options)
+    const { name, socket } = options.definition
+    host.#proxy = await Proxy.listen({
+      path: socket,
+      dial: (signal) => host.#link.openStream(signal),
+      explain: (error) => explain(name, error),
+      onFailed: (id, error) => options.log.warn(name, `stream ${id}: ${error.message}`),
+      onChange: options.onChange,
+    })
+    options.log.info(name, `listening on ${socket}`)
+    if (!options.lazy) host.#link.connect()
+    return host
+  }
+
+  /** The agent asked for keys, as last handed over. */
+  get agentSocket(): string | null {
+    return this.#agentSocket
+  }
+
+  /** Tries now: a failed host once more, a retrying one without waiting. */
+  retry(agentSocket: string | null): void {
+    this.#agentSocket = agentSocket ?? this.#agentSocket
+    this.#link.connect()
+  }
+
+  /** Drains, then stops. Resolves with how many streams were cut. */
+  async stop(drainMs: number, hurry: AbortSignal): Promise<number> {
+    const { name, socket } = this.definition
+    this.#draining = true
+    this.#drainingSinceMs = Date.now()
+    this.#onChange()
+    if (this.#proxy.openStreams > 0)
+      this.#log.info(name, `draining ${count(this.#proxy.openStreams, 'stream')}`)
+    const cut = await this.#proxy.close(drainMs, hurry)
+    await this.#link.close()
+    this.#log.info(name, `stopped; ${socket} is removed${cut > 0 ? `; ${count(cut, 'stream')} cut` : ''}`)
+    return cut
+  }
+
+  cut(streamId: string): boolean {
+    return this.#proxy.cut(streamId)
+  }
+
+  streams(): StreamStatus[] {
+    const { name } = this.definition
+    return Array.from(this.#proxy.streams(), ({ id, sinceMs, bytes }) => ({
+      id: `${name}:${id}`,
+      host: name,
+      since: new Date(sinceMs).toISOString(),
+      bytes,
+    }))
+  }
+
+  status(): HostStatus {
+    const { definition } = this
+    const link = this.#link
+    const error = link.lastError
+    const failure = error && failureOf(error.error)
+    return {
+      name: definition.name,
+      state: this.#draining ? 'draining' : link.state,
+      reason: link.state === 'up' || this.#draining ? null : (failure?.message ?? null),
+      since: new Date(this.#draining ? this.#drainingSinceMs : link.sinceMs).toISOString(),
+      socket: definition.socket,
+      ssh: this.#ssh,
+      remoteSocket: remoteSocketOf(definition),
+      engine: link.engine,
+      rttMs: link.rttMs === null ? null : Math.round(link.rttMs * 10) / 10,
+      lanes: link.lanes,
+      streams: { open: this.#proxy.openStreams, total: this.#proxy.totalStreams },
+      bytes: this.#proxy.bytes,
+      reconnects: link.reconnects,
+      lastError: failure && error ? { ...failure, at: new Date(error.atMs).toISOString() } : null,
+      stages: [...link.stages],
+      stage: link.stage,
+      nextTryMs: link.nextTryMs,
+      tags: definition.tags,
+      description: definition.description,
+      protected: definition.protected,
+    }
+  }
+
+  #logged: string | undefined
+
+  #onLinkChange(): void {
+    const { name } = this.definition
+    const { state, lastError, engine } = this.#link
+    if (state !== this.#logged) {
+      this.#logged = state
+      if (state === 'up') this.#log.info(name, `up: ${this.#ssh}, Docker ${engine?.version ?? '?'}`)
+      if (state === 'retrying') this.#log.warn(name, sentence(lastError?.error, 'not connected'))
+      if (state === 'failed') this.#log.error(name, sentence(lastError?.error, 'failed'))
+    }
+    this.#onChange()
+  }
+}
+
+/** `prod: login: deploy@… accepted none of … offered` */
+const explain = (name: string, error: DproxyError): string => {
+  const hint = error.hint === undefined ? '' : ` (${error.hint})`
+  return `dproxy: ${name}: ${stageOf(error.stage)}${error.message}${hint}`
+}
+
+const stageOf = (stage: Stage | undefined): string => (stage ? `${stage}: ` : '')
+
+const sentence = (error: DproxyError | undefined, otherwise: string): string =>
+  error ? `${stageOf(error.stage)}${error.message}` : otherwise
+
+const remoteSocketOf = ({ remoteSocket }: HostDefinition): string =>
+  remoteSocket === 'auto' ? DEFAULT_REMOTE_SOCKET : remoteSocket
+
+const configured = ({ user, destination, port }: HostDefinition): string =>
+  `${user === null ? '' : `${user}@`}${destination}${port === null ? '' : `:${port}`}`

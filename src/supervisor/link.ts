@@ -1,0 +1,289 @@
+import { setMaxListeners } from 'node:events'
+import type { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { HostState } from '../control/messages.js'
+import { deferred, type Deferred } from '../base/deferred.js'
+import { asDproxyError, DproxyError, needsUser, type Stage } from '../base/errors.js'
+import { formatDuration } from '../base/duration.js'
+import { aborted, within } from '../base/timeout.js'
+import { delayBefore } from './backoff.js'
+import { askVersion, type EngineVersion } from './engine.js'
+import { keepAlive, type KeepAlive } from './keep-alive.js'
+
+/** What a link needs of an SSH connection; `Lane` of src/ssh is one. */
+export interface LinkLane {
+  readonly lost: AbortSignal
+  readonly silentMs: number
+  readonly rttMs: number | null
+  readonly openStreams: number
+  openStream(path: string, signal: AbortSignal): Promise<Duplex>
+  ping(limitMs: number, signal: AbortSignal): Promise<number>
+  close(reason?: string): void
+}
+
+export interface LinkOptions {
+  readonly openLane: (signal: AbortSignal, onStage: (stage: Stage) => void) => Promise<LinkLane>
+  readonly remoteSocket: string
+  readonly connectTimeoutMs: number
+  readonly keepAlive: KeepAlive
+  /** Hears every change of state and stage. */
+  readonly onChange: () => void
+  readonly onLost: (error: DproxyError) => void
+}
+
+/** The states a link itself can be in; `draining` is its host's. */
+export type LinkState = Exclude<HostState, 'draining'>
+
+// Promise 2: after a loss under live streams, nobody is served for this long, however quickly the link is
+// back. A docker CLI whose `exec` stream was cut asks for the exit code right after, and an answer would read
+// as "exited with 0" (measured: refused for 1 s it reports a failure).
+const HOLD_DOWN_MS = 1000
+
+// A client's interest makes the next try come at once, but a busy client must not turn the back-off into a storm.
+const CLIENTS_WAKE_AFTER_MS = 1000
+
+/**
+ * What connects us to one host: an SSH connection that is made, watched, and made again when it is lost.
+ * One loop (`#run`) moves it from state to state; everything else only reads or asks.
+ */
+export class Link {
+  readonly #options: LinkOptions
+  readonly #stop = new AbortController()
+  #state: LinkState = 'idle'
+  #sinceMs = Date.now()
+  #stage: Stage | null = null
+  #stages: { stage: Stage; ms: number }[] = []
+  #stageStartedMs = 0
+  #error: { readonly error: DproxyError; readonly atMs: number } | undefined
+  #engine: EngineVersion | null = null
+  #lane: LinkLane | undefined
+  #reconnects = 0
+  #nextTryAtMs: number | null = null
+  /** Set by a loss that cut streams, until the link is up again. */
+  #cutAtMs: number | undefined
+  #settled: Deferred<void> = deferred()
+  #wake: AbortController | undefined
+  #running: Promise<void> | undefined
+
+  constructor(options: LinkOptions) {
+    this.#options = options
+    setMaxListeners(0, this.#stop.signal)
+  }
+
+  get state(): LinkState {
+    return this.#state
+  }
+  get sinceMs(): number {
+    return this.#sinceMs
+  }
+  get stage(): Stage | null {
+    return this.#stage
+  }
+  /** The stages passed in the present or last attempt, with the milliseconds each took. */
+  get stages(): readonly { stage: Stage; ms: number }[] {
+    return this.#stages
+  }
+  get lastError(): { readonly error: DproxyError; readonly atMs: number } | undefined {
+    return this.#error
+  }
+  get engine(): EngineVersion | null {
+    return this.#engine
+  }
+  get rttMs(): number | null {
+    return this.#lane?.rttMs ?? null
+  }
+  get lanes(): number {
+    return this.#lane ? 1 : 0
+  }
+  get reconnects(): number {
+    return this.#reconnects
+  }
+  get nextTryMs(): number | null {
+    return this.#nextTryAtMs === null ? null : Math.max(0, this.#nextTryAtMs - Date.now())
+  }
+
+  /** Starts to connect; harmless when it already does. A failed link tries once more. */
+  connect(): void {
+    this.#wake?.abort()
+    if (this.#running || this.#stop.signal.aborted) return
+    this.#enter('connecting')
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined
+    })
+  }
+
+  /**
+   * Opens one stream to the engine. A client may wait here for the link at a cold start, for the link's time
+   * limit; after a loss that cut streams it gets an error instead (promise 2).
+   * @throws DproxyError that says why the host cannot be served now
+   */
+  async openStream(signal: AbortSignal): Promise<Duplex> {
+    this.#refuseWhileHeldDown()
+    if (this.#state === 'idle') this.connect()
+    if (this.#state === 'connecting') await this.#settledInTime(signal)
+    if (this.#state === 'retrying' && Date.now() - this.#sinceMs >= CLIENTS_WAKE_AFTER_MS) this.#wake?.abort()
+    const lane = this.#lane
+    if (this.#state !== 'up' || !lane) throw this.#down()
+    try {
+      return await lane.openStream(this.#options.remoteSocket, signal)
+    } catch (failure) {
+      const error = asDproxyError(failure)
+      if (!signal.aborted && !lane.lost.aborted) this.#note(error)
+      throw error
+    }
+  }
+
+  /** Ends the link for good. */
+  async close(): Promise<void> {
+    this.#stop.abort(new DproxyError('STOPPED', 'the host was stopped'))
+    this.#lane?.close()
+    await this.#running
+    this.#enter('stopped')
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        const lane = await this.#bringUp()
+        failures = 0
+        await this.#watch(lane)
+      } catch (failure) {
+        if (signal.aborted) return
+        const error = asDproxyError(failure)
+        this.#note(error)
+        if (needsUser(error.code)) return this.#fail()
+        failures += 1
+        await this.#pause(delayBefore(failures))
+      }
+      if (!signal.aborted) this.#enter('connecting')
+    }
+  }
+
+  /** All stages, up to a living engine. A lane that outlived a failed engine stage is used again. */
+  async #bringUp(): Promise<LinkLane> {
+    const { openLane, remoteSocket, connectTimeoutMs } = this.#options
+    const { signal } = this.#stop
+    this.#stages = []
+    this.#stage = null
+    const lane = this.#lane ?? (await openLane(signal, (stage) => this.#begin(stage)))
+    if (!this.#lane) this.#adopt(lane)
+    this.#begin('engine')
+    this.#engine = await askVersion(
+      (limited) => lane.openStream(remoteSocket, limited),
+      remoteSocket,
+      connectTimeoutMs,
+      signal,
+    )
+    await lane.ping(connectTimeoutMs, signal)
+    this.#passed()
+    this.#enter('up')
+    return lane
+  }
+
+  #adopt(lane: LinkLane): void {
+    lane.lost.throwIfAborted()
+    this.#lane = lane
+    lane.lost.addEventListener(
+      'abort',
+      () => {
+        // Runs before the lane destroys its streams: nobody can be served between the loss and the hold-down.
+        if (lane.openStreams > 0 && this.#state === 'up') this.#cutAtMs = Date.now()
+        this.#lane = undefined
+      },
+      { once: true },
+    )
+  }
+
+  /** Resolves only by throwing: with the reason, when the lane is lost. */
+  async #watch(lane: LinkLane): Promise<void> {
+    const { signal } = this.#stop
+    void keepAlive(lane, this.#options.keepAlive, AbortSignal.any([signal, lane.lost]))
+    try {
+      await Promise.race([aborted(lane.lost), aborted(signal)])
+    } catch (failure) {
+      if (!signal.aborted) {
+        this.#reconnects += 1
+        this.#options.onLost(asDproxyError(failure))
+      }
+      throw failure
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    this.#nextTryAtMs = Date.now() + ms
+    this.#stage = null
+    this.#enter('retrying')
+    this.#wake = new AbortController()
+    await sleep(ms, undefined, { signal: AbortSignal.any([this.#wake.signal, this.#stop.signal]) }).catch(
+      () => undefined,
+    )
+    this.#wake = undefined
+    this.#nextTryAtMs = null
+  }
+
+  #fail(): void {
+    this.#lane?.close()
+    this.#stage = null
+    this.#enter('failed')
+  }
+
+  #enter(state: LinkState): void {
+    if (this.#state !== state) this.#sinceMs = Date.now()
+    this.#state = state
+    if (state === 'up') this.#error = undefined
+    if (state === 'connecting') this.#settled = deferred()
+    else this.#settled.resolve()
+    this.#options.onChange()
+  }
+
+  #begin(stage: Stage): void {
+    this.#passed()
+    this.#stage = stage
+    this.#stageStartedMs = performance.now()
+    this.#options.onChange()
+  }
+
+  #passed(): void {
+    if (this.#stage)
+      this.#stages.push({ stage: this.#stage, ms: Math.round(performance.now() - this.#stageStartedMs) })
+    this.#stage = null
+  }
+
+  #note(error: DproxyError): void {
+    this.#error = { error, atMs: Date.now() }
+    this.#options.onChange()
+  }
+
+  #refuseWhileHeldDown(): void {
+    if (this.#cutAtMs === undefined) return
+    const over = this.#state === 'up' && Date.now() - this.#cutAtMs >= HOLD_DOWN_MS
+    if (!over) throw this.#down()
+    this.#cutAtMs = undefined
+  }
+
+  async #settledInTime(signal: AbortSignal): Promise<void> {
+    const { connectTimeoutMs } = this.#options
+    const late = () =>
+      new DproxyError('LINK_DOWN', `not connected within ${formatDuration(connectTimeoutMs)}`, {
+        hint: 'see: dproxy status',
+      })
+    await within(connectTimeoutMs, signal, late, () => this.#settled.promise)
+  }
+
+  /** Why nobody can be served now, for the client that asked. */
+  #down(): DproxyError {
+    const error = this.#error?.error
+    if (this.#cutAtMs !== undefined) {
+      return new DproxyError(
+        'LINK_DOWN',
+        'the SSH connection was lost while requests were running; what they were doing may not have finished',
+        {
+          hint: 'try again in a moment',
+          cause: error,
+        },
+      )
+    }
+    return error ?? new DproxyError('LINK_DOWN', `the host is ${this.#state}`, { hint: 'see: dproxy status' })
+  }
+}

@@ -1,0 +1,85 @@
+import { lock } from 'proper-lockfile'
+import { serveControl, type ControlServer } from '../control/server.js'
+import { DproxyError, errnoOf } from '../base/errors.js'
+import { controlSocketPath, runtimeDir, startLockPath, type Env } from '../base/paths.js'
+import { privateDir } from '../base/private-dir.js'
+import type { EventLog } from './event-log.js'
+import { Supervisor } from './supervisor.js'
+
+export interface RunOptions {
+  readonly env: Env
+  readonly version: string
+  readonly log: EventLog
+  readonly pid: number
+  /** Registers for the user's wish to stop (SIGTERM, SIGINT); called again at each repetition. */
+  readonly onStop: (listener: () => void) => void
+  /** Called once the control socket is served, with the supervisor. */
+  readonly onReady?: (supervisor: Supervisor) => Promise<void> | void
+}
+
+// How long streams may go on after the first wish to stop; the second one cuts them.
+const DRAIN_MS = 10_000
+// A supervisor that nobody gives a host to was started by a command that died.
+const UNUSED_MS = 15_000
+
+/**
+ * Runs a supervisor until its last host is gone or it is told to stop. Exactly one runs for each run
+ * directory.
+ * @throws DproxyError SOCKET_BUSY when another one serves already
+ */
+export const runSupervisor = async ({
+  env,
+  version,
+  log,
+  pid,
+  onStop,
+  onReady,
+}: RunOptions): Promise<void> => {
+  const control = controlSocketPath(env)
+  const info = { pid, version, since: new Date().toISOString(), control }
+  const supervisor = new Supervisor({ env, log, info })
+  await using server = await claim(env, control, supervisor, version)
+  log.info(null, `dproxy ${version} supervises at ${server.path}, pid ${pid}`)
+  let stops = 0
+  onStop(() => {
+    stops += 1
+    if (stops === 1) void supervisor.shutdown(DRAIN_MS)
+    else supervisor.hurry()
+  })
+  supervisor.leaveIfEmpty(UNUSED_MS)
+  await onReady?.(supervisor)
+  await new Promise<void>((resolve) => {
+    if (supervisor.emptied.aborted) resolve()
+    else supervisor.emptied.addEventListener('abort', () => resolve(), { once: true })
+  })
+  log.info(null, 'the supervisor leaves: no host is left')
+}
+
+/** Takes the control socket; a lock keeps two starters from clearing away each other's. */
+const claim = async (
+  env: Env,
+  control: string,
+  supervisor: Supervisor,
+  version: string,
+): Promise<ControlServer> => {
+  await privateDir(runtimeDir(env))
+  const release = await lock(startLockPath(env), {
+    realpath: false,
+    stale: 5000,
+    retries: { retries: 100, factor: 1, minTimeout: 50, randomize: true },
+  }).catch((failure: unknown) => {
+    throw new DproxyError(
+      'SUPERVISOR_FAILED',
+      `cannot take the start lock ${startLockPath(env)}.lock: ${errnoOf(failure) ?? String(failure)}`,
+      {
+        cause: failure,
+        hint: 'if no dproxy is starting, remove it',
+      },
+    )
+  })
+  try {
+    return await serveControl(control, supervisor, version)
+  } finally {
+    await release()
+  }
+}

@@ -1,0 +1,229 @@
+import { setMaxListeners } from 'node:events'
+import type {
+  DownReply,
+  HostStatus,
+  LogEntry,
+  Status,
+  StreamStatus,
+  SupervisorInfo,
+  UpReply,
+  UpRequest,
+} from '../control/messages.js'
+import { SCHEMA_VERSION } from '../control/messages.js'
+import type { ControlService } from '../control/server.js'
+import { DproxyError } from '../base/errors.js'
+import type { Env } from '../base/paths.js'
+import { AddressGate } from './address-gate.js'
+import type { EventLog } from './event-log.js'
+import { Host } from './host.js'
+
+export interface SupervisorOptions {
+  readonly env: Env
+  readonly log: EventLog
+  readonly info: SupervisorInfo
+}
+
+// Several hosts are asked for at once: the first one's failure must not end the supervisor under the second.
+const LEAVE_AFTER_MS = 200
+
+/**
+ * Makes the running proxies match what was asked: starts hosts, stops them, and tells what they do. What
+ * happens to one host never touches another; changes to the same host wait for each other.
+ */
+export class Supervisor implements ControlService {
+  readonly #options: SupervisorOptions
+  readonly #hosts = new Map<string, Host>()
+  readonly #gate = new AddressGate()
+  /** The last change of each host name, under way or done. */
+  readonly #changes = new Map<string, Promise<unknown>>()
+  readonly #hurry = new AbortController()
+  readonly #watchers = new Set<() => void>()
+  readonly #emptied = new AbortController()
+  #stopping = false
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options
+    setMaxListeners(0, this.#hurry.signal)
+  }
+
+  /** Aborts when the last host has been stopped, or `shutdown` is done: nothing is left to do. */
+  get emptied(): AbortSignal {
+    return this.#emptied.signal
+  }
+
+  get #isEmpty(): boolean {
+    return this.#hosts.size === 0 && this.#changes.size === 0
+  }
+
+  status(): Status {
+    return {
+      schemaVersion: SCHEMA_VERSION,
+      atMs: Date.now(),
+      supervisor: this.#options.info,
+      hosts: Array.from(this.#hosts.values(), (host): HostStatus => host.status()),
+    }
+  }
+
+  /**
+   * Starts a host, restarts one whose definition has changed, tries again where one failed, and leaves one
+   * alone that already runs as asked.
+   * @throws DproxyError SOCKET_* when its socket cannot be made; the host is not started then
+   */
+  up(request: UpRequest): Promise<UpReply> {
+    const { definition, agent, lazy } = request
+    return this.#inTurn(definition.name, async (): Promise<UpReply> => {
+      this.#refuseWhenStopping()
+      const running = this.#find(definition.name)
+      if (running && sameDefinition(running, request)) {
+        const retried = !lazy && running.status().state !== 'up'
+        if (retried) running.retry(agent)
+        return { action: retried ? 'retried' : 'unchanged' }
+      }
+      this.#refuseSharedSocket(definition.name, definition.socket)
+      if (running) await this.#stop(running, 0)
+      const { env, log } = this.#options
+      const onChange = () => this.#changed()
+      const host = await Host.start({
+        definition,
+        agentSocket: agent,
+        env,
+        log,
+        gate: this.#gate,
+        onChange,
+        lazy,
+      })
+      this.#hosts.set(key(definition.name), host)
+      this.#changed()
+      return { action: running ? 'restarted' : 'started' }
+    })
+  }
+
+  /** @throws DproxyError HOST_UNKNOWN when no such host runs */
+  down(name: string, drainMs: number): Promise<DownReply> {
+    return this.#inTurn(name, async () => ({ cut: await this.#stop(this.#running(name), drainMs) }))
+  }
+
+  /** Stops and starts a host as it is defined now. */
+  restart(name: string, drainMs: number): Promise<DownReply> {
+    return this.#inTurn(name, async () => {
+      const host = this.#running(name)
+      const { agentSocket } = host
+      const cut = await this.#stop(host, drainMs)
+      const { env, log } = this.#options
+      const onChange = () => this.#changed()
+      const { definition } = host
+      const fresh = await Host.start({
+        definition,
+        agentSocket,
+        env,
+        log,
+        gate: this.#gate,
+        onChange,
+        lazy: false,
+      })
+      this.#hosts.set(key(name), fresh)
+      return { cut }
+    })
+  }
+
+  streams(name: string): StreamStatus[] {
+    return this.#running(name).streams()
+  }
+
+  /** @throws DproxyError STREAM_UNKNOWN */
+  cut(id: string): void {
+    const [name = '', stream = ''] = id.split(':')
+    if (!this.#find(name)?.cut(stream)) throw new DproxyError('STREAM_UNKNOWN', `there is no stream ${id}`)
+  }
+
+  recentLogs(): readonly LogEntry[] {
+    return this.#options.log.recent()
+  }
+
+  onLog(listener: (entry: LogEntry) => void): () => void {
+    return this.#options.log.subscribe(listener)
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#watchers.add(listener)
+    return () => void this.#watchers.delete(listener)
+  }
+
+  /** Drains and stops every host, all at once. */
+  async shutdown(drainMs: number): Promise<void> {
+    this.#stopping = true
+    const names = Array.from(this.#hosts.values(), ({ definition }) => definition.name)
+    await Promise.allSettled(names.map((name) => this.down(name, drainMs)))
+    this.#emptied.abort()
+  }
+
+  /** Ends every drain under way, now and from now on. */
+  hurry(): void {
+    this.#hurry.abort()
+  }
+
+  /** Ends the supervisor if it serves nobody `afterMs` from now. */
+  leaveIfEmpty(afterMs: number): void {
+    setTimeout(() => {
+      if (!this.#isEmpty || this.#stopping) return
+      // From here on a request to start a host is refused, and its sender starts a new supervisor.
+      this.#stopping = true
+      this.#emptied.abort()
+    }, afterMs).unref()
+  }
+
+  #find(name: string): Host | undefined {
+    return this.#hosts.get(key(name))
+  }
+
+  #running(name: string): Host {
+    const host = this.#find(name)
+    if (host) return host
+    throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, { hint: `start it: dproxy up ${name}` })
+  }
+
+  async #stop(host: Host, drainMs: number): Promise<number> {
+    try {
+      return await host.stop(drainMs, this.#hurry.signal)
+    } finally {
+      this.#hosts.delete(key(host.definition.name))
+      this.#changed()
+    }
+  }
+
+  /** Runs `change` after the changes of the same host asked for earlier. */
+  #inTurn<T>(name: string, change: () => Promise<T>): Promise<T> {
+    const before = this.#changes.get(key(name)) ?? Promise.resolve()
+    const mine = before.then(change, change).finally(() => {
+      if (this.#changes.get(key(name)) === mine) this.#changes.delete(key(name))
+      this.leaveIfEmpty(LEAVE_AFTER_MS)
+    })
+    this.#changes.set(key(name), mine)
+    return mine
+  }
+
+  #refuseWhenStopping(): void {
+    if (!this.#stopping) return
+    throw new DproxyError('SUPERVISOR_DOWN', 'the supervisor is stopping', { hint: 'try again in a moment' })
+  }
+
+  #refuseSharedSocket(name: string, socket: string): void {
+    for (const { definition } of this.#hosts.values()) {
+      if (definition.socket !== socket || key(definition.name) === key(name)) continue
+      throw new DproxyError('SOCKET_BUSY', `${socket} is taken: ${definition.name} is served there`, {
+        stage: 'socket',
+        hint: 'give each host its own `socket:`',
+      })
+    }
+  }
+
+  #changed(): void {
+    for (const listener of this.#watchers) listener()
+  }
+}
+
+// Names differ only in case nowhere: two sockets whose names do would be one file on macOS.
+const key = (name: string): string => name.toLowerCase()
+
+const sameDefinition = (host: Host, { definition }: UpRequest): boolean =>
+  JSON.stringify(host.definition) === JSON.stringify(definition)
