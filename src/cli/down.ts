@@ -1,0 +1,171 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ControlClient } from '../control/client.js'
+import type { HostStatus, Status } from '../control/messages.js'
+import { parseDuration, formatDuration } from '../base/duration.js'
+import { asDproxyError, DproxyError, exitCodeOf, type ExitCode } from '../base/errors.js'
+import { count, list, printable } from '../base/text.js'
+import { strings, text, type Command, type Words } from './command.js'
+import { confirmed } from './confirm.js'
+import { pick, registryOf, statusNow, withStopped } from './hosts.js'
+import type { Io } from './io.js'
+import { failureText, paintFor } from './paint.js'
+import { controlClient } from './supervisor-process.js'
+
+const OPTIONS = {
+  all: { type: 'boolean', describe: 'Every host that runs, also what no file names' },
+  drain: {
+    type: 'string',
+    requiresArg: true,
+    default: '5s',
+    describe: 'How long open streams may go on before they are cut; 0s cuts at once',
+  },
+  yes: { type: 'boolean', alias: 'y', describe: 'Do not ask, not even for protected hosts' },
+} as const
+
+export const down: Command = {
+  usage: 'down [names..]',
+  summary: 'Stop hosts: let their streams end, then remove their sockets',
+  positionals: { names: 'Names or @tags; none: the only host that runs' },
+  options: OPTIONS,
+  examples: [
+    ['dproxy down staging', 'open streams get five seconds to end'],
+    ['dproxy down --all --drain 0s', 'everything, at once; the supervisor leaves too'],
+  ],
+  run: (words, io) => stopEach('stop', (client, name, drainMs) => client.down(name, drainMs), words, io),
+}
+
+export const restart: Command = {
+  usage: 'restart [names..]',
+  summary: 'Stop hosts and start them again as they are defined now',
+  positionals: { names: 'Names or @tags; none: the only host that runs' },
+  options: OPTIONS,
+  examples: [
+    ['dproxy restart prod', 'a new SSH link behind the same socket'],
+    ['dproxy restart --all --drain 30s', 'every running host, with time for its streams'],
+  ],
+  run: (words, io) =>
+    stopEach('restart', (client, name, drainMs) => client.restart(name, drainMs), words, io),
+}
+
+type Verb = 'stop' | 'restart'
+
+const stopEach = async (
+  verb: Verb,
+  act: (client: ControlClient, name: string, drainMs: number) => Promise<{ cut: number }>,
+  words: Words,
+  io: Io,
+): Promise<ExitCode> => {
+  const drainMs = durationOf(words)
+  const client = controlClient(io)
+  const status = await runningNow(client, verb, words)
+  const hosts = await named(status, words, io)
+  const running = hosts.filter(({ state }) => state !== 'stopped')
+  for (const { name } of hosts.filter((host) => !running.includes(host)))
+    say(io, words, `${printable(name)} is not running`)
+  await confirmed(
+    running.filter((host) => host.protected).map(({ name }) => name),
+    verb,
+    words,
+    io,
+  )
+  const failures = await Promise.all(running.map((host) => one(host, verb, drainMs, act, client, words, io)))
+  if (verb === 'stop') await untilGone(client, status.hosts.length === running.length)
+  if (words.json)
+    io.out.write(`${JSON.stringify({ ...(await statusNow(client)), failures: failures.flat() })}\n`)
+  const failed = failures.flat()
+  if (failed.length === 0) return 0
+  return failed.length < running.length ? 3 : exitCodeOf(failed[0]?.code ?? 'INTERNAL')
+}
+
+const durationOf = ({ drain }: Words): number => {
+  const ms = parseDuration(text(drain) ?? '')
+  if (ms !== undefined && ms <= 3_600_000) return ms
+  throw new DproxyError('USAGE', `--drain takes a duration up to 1h, not "${printable(text(drain) ?? '')}"`, {
+    hint: 'for example: --drain 30s',
+  })
+}
+
+/** `down --all` ends a supervisor of any version: it is the way out that its error message names. */
+const runningNow = async (client: ControlClient, verb: Verb, { all }: Words): Promise<Status> => {
+  try {
+    return await statusNow(client)
+  } catch (failure) {
+    if (asDproxyError(failure).code !== 'SUPERVISOR_SKEW' || verb !== 'stop' || all !== true) throw failure
+    await client.shutdown(0)
+    return statusNow(client)
+  }
+}
+
+const named = async (status: Status, words: Words, io: Io): Promise<HostStatus[]> => {
+  const names = strings(words.names)
+  if (words.all === true) {
+    if (names.length > 0)
+      throw new DproxyError('USAGE', '--all takes no names beside it', { hint: 'write one or the other' })
+    if (status.hosts.length === 0) say(io, words, 'nothing is running')
+    return [...status.hosts]
+  }
+  // A broken config must not keep anybody from stopping what runs.
+  if (names.length > 0)
+    return pick(withStopped(status, await registryOf(words, io).catch(() => NO_REGISTRY)), names).hosts
+  if (status.hosts.length > 1) {
+    throw new DproxyError('USAGE', `which host? There are ${list(status.hosts.map(({ name }) => name))}`, {
+      hint: 'name one or more, or all of them with --all',
+    })
+  }
+  if (status.hosts.length === 0) say(io, words, 'nothing is running')
+  return [...status.hosts]
+}
+
+const NO_REGISTRY = { files: [], hosts: [] }
+
+const one = async (
+  { name, streams }: HostStatus,
+  verb: Verb,
+  drainMs: number,
+  act: (client: ControlClient, name: string, drainMs: number) => Promise<{ cut: number }>,
+  client: ControlClient,
+  words: Words,
+  io: Io,
+) => {
+  if (streams.open > 0 && drainMs > 0) {
+    say(
+      io,
+      words,
+      `${name}: ${count(streams.open, 'stream')} open, waiting for up to ${formatDuration(drainMs)}`,
+    )
+  }
+  try {
+    const { cut } = await act(client, name, drainMs)
+    say(
+      io,
+      words,
+      `${name} ${verb === 'stop' ? 'stopped' : 'is restarting'}${cut > 0 ? `, ${count(cut, 'stream')} cut` : ''}`,
+    )
+    return []
+  } catch (failure) {
+    const error = asDproxyError(failure)
+    if (!words.json) io.err.write(failureText(error, paintFor(io.err), name))
+    return [
+      {
+        host: name,
+        code: error.code,
+        stage: error.stage ?? null,
+        message: error.message,
+        hint: error.hint ?? null,
+      },
+    ]
+  }
+}
+
+/** The supervisor leaves with its last host; whoever stopped that one may count on it being gone. */
+const untilGone = async (client: ControlClient, wasLast: boolean): Promise<void> => {
+  for (let left = 40; wasLast && left > 0; left -= 1) {
+    const { supervisor, hosts } = await statusNow(client)
+    if (supervisor === null || hosts.length > 0) return
+    await sleep(50)
+  }
+}
+
+const say = (io: Io, { quiet, json }: Words, line: string): void => {
+  if (!quiet && !json) io.err.write(`${line}\n`)
+}

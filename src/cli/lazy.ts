@@ -1,0 +1,14 @@
+/**
+ * The only doors to the heavy rooms: a command that needs none of them loads none of them, and the linter
+ * keeps static imports of them out of this room.
+ */
+export const loadSupervisor = async () => ({
+  ...(await import('../supervisor/run.js')),
+  ...(await import('../supervisor/event-log.js')),
+})
+
+export const loadDemo = async () => ({
+  ...(await import('../demo/hosts.js')),
+  ...(await import('../demo/traffic.js')),
+  ...(await import('../demo/check.js')),
+})

@@ -1,0 +1,96 @@
+import { spawn } from 'node:child_process'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ControlClient } from '../control/client.js'
+import { DproxyError, errnoOf } from '../base/errors.js'
+import { controlSocketPath, logPath, stateDir } from '../base/paths.js'
+import { printable } from '../base/text.js'
+import type { Io } from './io.js'
+
+// Starting takes a fraction of a second; a machine under load may need more.
+const STARTS_WITHIN_MS = 15_000
+
+/** The client of this user's control socket, whether or not anybody serves it. */
+export const controlClient = ({ env }: Pick<Io, 'env'>): ControlClient =>
+  new ControlClient(controlSocketPath(env))
+
+/**
+ * Makes sure that a supervisor runs: one that does already, or a new one in the background.
+ * @throws DproxyError SUPERVISOR_FAILED when it cannot start, SUPERVISOR_SKEW when another version runs
+ */
+export const ensureSupervisor = async (io: Io): Promise<ControlClient> => {
+  const client = controlClient(io)
+  if (await answers(client)) return client
+  const ended = startDetached(io)
+  const deadline = Date.now() + STARTS_WITHIN_MS
+  for (let waitMs = 10; Date.now() < deadline; waitMs = Math.min(waitMs * 1.5, 100)) {
+    if (await answers(client)) return client
+    const code = await Promise.race([ended, sleep(waitMs, undefined)])
+    // 0: it left because another one had just started; that one answers in a moment.
+    if (code !== undefined && code !== 0) throw await couldNotStart(io, `it ended with code ${code}`)
+  }
+  throw await couldNotStart(io, 'it did not answer')
+}
+
+const answers = async (client: ControlClient): Promise<boolean> => {
+  try {
+    await client.status()
+    return true
+  } catch (failure) {
+    if (failure instanceof DproxyError && failure.code === 'SUPERVISOR_DOWN') return false
+    throw failure
+  }
+}
+
+/** Starts it in a session of its own, so that it survives this terminal; resolves with its exit code. */
+const startDetached = ({ self, env }: Io): Promise<number> => {
+  const log = openLog(env)
+  const child = spawn(self[0], [self[1], '__supervise'], {
+    detached: true,
+    cwd: '/',
+    // Names are looked up in libuv's thread pool: four hosts whose names do not resolve would fill it.
+    env: { ...env, UV_THREADPOOL_SIZE: '32' },
+    stdio: ['ignore', log, log],
+  })
+  closeSync(log)
+  child.unref()
+  return new Promise((resolve) => {
+    child.once('error', () => resolve(1))
+    child.once('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+const openLog = (env: Io['env']): number => {
+  try {
+    mkdirSync(stateDir(env), { recursive: true, mode: 0o700 })
+    return openSync(logPath(env), 'a', 0o600)
+  } catch (failure) {
+    throw new DproxyError(
+      'SUPERVISOR_FAILED',
+      `cannot write the log ${logPath(env)}: ${errnoOf(failure) ?? String(failure)}`,
+      {
+        cause: failure,
+        hint: 'free the disk or the directory, or set XDG_STATE_HOME to another one',
+      },
+    )
+  }
+}
+
+const couldNotStart = async ({ env }: Io, why: string): Promise<DproxyError> => {
+  const lines = (await readFile(logPath(env), 'utf8').catch(() => '')).trim().split('\n')
+  const last = lines.at(-1) ?? ''
+  let said = last
+  try {
+    said = String((JSON.parse(last) as { message?: unknown }).message)
+  } catch {
+    // A line that is not ours (Node's own words about a crash) is shown as it is.
+  }
+  return new DproxyError(
+    'SUPERVISOR_FAILED',
+    `the supervisor could not start: ${why}${said ? `: ${printable(said)}` : ''}`,
+    {
+      hint: `its log is ${logPath(env)}`,
+    },
+  )
+}

@@ -1,0 +1,82 @@
+import type { HostStatus, UpReply, UpRequest } from '../control/messages.js'
+import { asDproxyError, DproxyError, exitCodeOf, isErrorCode, type ExitCode } from '../base/errors.js'
+import type { Host } from '../registry/host.js'
+import type { Words } from './command.js'
+import type { Io } from './io.js'
+import { loadSupervisor } from './lazy.js'
+import { logLine } from './logs.js'
+import { failureText, paintFor } from './paint.js'
+
+/** The part of a supervisor that is needed here. */
+interface Starter {
+  up(request: UpRequest): Promise<UpReply>
+  status(): { hosts: HostStatus[] }
+  onChange(listener: () => void): () => void
+  shutdown(drainMs: number): Promise<void>
+}
+
+/**
+ * Runs the supervisor in this very process: its log goes to stderr, Ctrl-C or SIGTERM drains and stops, a
+ * second one stops at once. Ends by itself when every host has failed for good.
+ */
+export const upInForeground = async (
+  hosts: readonly Host[],
+  { lazy, quiet }: Words,
+  io: Io,
+): Promise<ExitCode> => {
+  const { EventLog, runSupervisor } = await loadSupervisor()
+  const log = EventLog.inMemory()
+  const paint = paintFor(io.err)
+  if (!quiet) log.subscribe((entry) => io.err.write(`${logLine(entry, paint)}\n`))
+  let code: ExitCode = 0
+  const { env, version, pid } = io
+  const onStop = (listener: () => void) =>
+    io.onStop((signal) => {
+      code = signal === 'SIGINT' ? 130 : 0
+      listener()
+    })
+  const onReady = async (supervisor: Starter) => {
+    supervisor.onChange(() => {
+      const failures = supervisor.status().hosts.filter(({ state }) => state === 'failed')
+      if (failures.length < hosts.length || code !== 0) return
+      const first = failures[0]?.lastError?.code
+      code = first !== undefined && isErrorCode(first) ? exitCodeOf(first) : 1
+      for (const { name, lastError } of failures)
+        if (lastError) io.err.write(failureText(lastError, paint, name))
+      void supervisor.shutdown(0)
+    })
+    code = await start(supervisor, hosts, lazy === true, io)
+  }
+  try {
+    await runSupervisor({ env, version, pid, log, onStop, onReady })
+  } catch (failure) {
+    if (asDproxyError(failure).code !== 'SOCKET_BUSY') throw failure
+    throw new DproxyError('SUPERVISOR_FAILED', 'a supervisor runs in the background already', {
+      cause: failure,
+      hint: 'leave out --foreground to use it, or stop it first: dproxy down --all',
+    })
+  }
+  return code
+}
+
+const start = async (
+  supervisor: Starter,
+  hosts: readonly Host[],
+  lazy: boolean,
+  io: Io,
+): Promise<ExitCode> => {
+  const agent = io.env.SSH_AUTH_SOCK || null
+  const codes = await Promise.all(
+    hosts.map(async (definition): Promise<ExitCode> => {
+      try {
+        await supervisor.up({ definition, agent, lazy })
+        return 0
+      } catch (failure) {
+        const error = asDproxyError(failure)
+        io.err.write(failureText(error, paintFor(io.err), definition.name))
+        return exitCodeOf(error.code)
+      }
+    }),
+  )
+  return codes.find((code) => code !== 0) ?? 0
+}

@@ -1,0 +1,63 @@
+import type { HostStatus } from '../control/messages.js'
+import { STAGES } from '../base/errors.js'
+import { formatDuration } from '../base/duration.js'
+import type { Host } from '../registry/host.js'
+import type { GlobalWords, Io } from './io.js'
+import { cell, paintFor, type Paint } from './paint.js'
+import { redrawing } from './redraw.js'
+import type { Progress } from './up-outcome.js'
+
+/** Shows on stderr how each host gets through its stages: live on a terminal, else a line when it is done. */
+export const showProgress = (hosts: readonly Host[], { quiet, json }: GlobalWords, io: Io): Progress => {
+  if (quiet || json) return SILENT
+  const paint = paintFor(io.err)
+  const width = Math.max(...hosts.map(({ name }) => name.length))
+  const said = (host: HostStatus) =>
+    io.err.write(`${cell(host.name).padEnd(width)}  ${arrival(host, paint)}\n`)
+  if (!io.err.isTTY) return { show: () => undefined, settled: said, end: () => undefined }
+  return live(width, said, io, paint)
+}
+
+const SILENT: Progress = { show: () => undefined, settled: () => undefined, end: () => undefined }
+
+const live = (width: number, said: (host: HostStatus) => void, io: Io, paint: Paint): Progress => {
+  const draw = redrawing(io.err)
+  const moving = new Map<string, HostStatus>()
+  const redraw = () => {
+    // What does not fit the screen could not be taken back from it.
+    const room = Math.max(1, io.err.rows - 2)
+    const lines = Array.from(
+      moving.values(),
+      (host) => `${cell(host.name).padEnd(width)}  ${onTheWay(host, paint)}`,
+    )
+    const rest = lines.length > room ? [paint.dim(`and ${lines.length - room + 1} more`)] : []
+    draw([...lines.slice(0, room - rest.length), ...rest].join('\n'))
+  }
+  return {
+    show: (host) => {
+      moving.set(host.name, host)
+      redraw()
+    },
+    settled: (host) => {
+      moving.delete(host.name)
+      draw.clear()
+      said(host)
+      if (moving.size > 0) redraw()
+    },
+    end: () => draw.clear(),
+  }
+}
+
+/** `✓ resolve  ✓ connect  ◐ login` */
+const onTheWay = ({ stages, stage }: HostStatus, paint: Paint): string => {
+  const passed = new Set(stages.map((each) => each.stage))
+  return STAGES.filter((each) => passed.has(each) || each === stage)
+    .map((each) => (each === stage ? paint.yellow(`◐ ${each}`) : paint.green(`✓ ${each}`)))
+    .join('  ')
+}
+
+const arrival = ({ state, stages, lastError, engine }: HostStatus, paint: Paint): string => {
+  const steps = stages.map(({ stage, ms }) => paint.dim(`${stage} ${formatDuration(ms)}`)).join(', ')
+  if (state === 'up') return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  ${steps}`
+  return `${paint.red(`✗ ${lastError?.stage ?? state}`)}  ${steps}`
+}
