@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import { fileURLToPath } from 'node:url'
-import type { WriteStream } from 'node:tty'
+import { isatty, type WriteStream } from 'node:tty'
 import { runCommandLine } from './cli/run.js'
 import type { Io, Output } from './cli/io.js'
 import { DproxyError, errnoOf } from './base/errors.js'
@@ -16,14 +16,14 @@ const interrupt = new AbortController()
 const stopListeners: ((signal: NodeJS.Signals) => void)[] = []
 
 const outputOf = (stream: WriteStream): Output => ({
-  isTTY: stream.isTTY === true,
+  isTTY: isatty(stream.fd),
   get columns() {
     return stream.columns || 80
   },
   get rows() {
     return stream.rows || 24
   },
-  colors: stream.isTTY === true && !process.env.NO_COLOR && !args.includes('--no-color'),
+  colors: isatty(stream.fd) && !process.env.NO_COLOR && !args.includes('--no-color'),
   write: (text) => void stream.write(text),
 })
 

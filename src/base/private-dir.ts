@@ -19,7 +19,7 @@ export const privateDir = async (path: string): Promise<void> => {
         ? `is open to others (mode ${(found.mode & 0o777).toString(8)})`
         : undefined
   if (why === undefined) return
-  throw new DproxyError('SUPERVISOR_FAILED', `the run directory ${path} ${why}`, {
+  throw new DproxyError('SUPERVISOR_FAILED', `the directory ${path} ${why}`, {
     hint: `remove it or make it yours alone (chmod 700), or set DPROXY_RUNTIME_DIR to another one`,
   })
 }

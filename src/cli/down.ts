@@ -116,7 +116,7 @@ const named = async (status: Status, words: Words, io: Io): Promise<HostStatus[]
   return [...status.hosts]
 }
 
-const NO_REGISTRY = { files: [], hosts: [] }
+const NO_REGISTRY = { hosts: [] }
 
 const one = async (
   { name, streams }: HostStatus,
@@ -159,7 +159,8 @@ const one = async (
 
 /** The supervisor leaves with its last host; whoever stopped that one may count on it being gone. */
 const untilGone = async (client: ControlClient, wasLast: boolean): Promise<void> => {
-  for (let left = 40; wasLast && left > 0; left -= 1) {
+  if (!wasLast) return
+  for (let left = 40; left > 0; left -= 1) {
     const { supervisor, hosts } = await statusNow(client)
     if (supervisor === null || hosts.length > 0) return
     await sleep(50)

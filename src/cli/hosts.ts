@@ -30,7 +30,7 @@ export const nobody = (): Status => ({
 })
 
 /** The supervisor's hosts and, as stopped, those of the registry it does not run; the registry's order first. */
-export const withStopped = (status: Status, { hosts }: Registry): Status => {
+export const withStopped = (status: Status, { hosts }: Pick<Registry, 'hosts'>): Status => {
   const running = new Map(status.hosts.map((host) => [keyOf(host.name), host]))
   const known = hosts.map((host) => running.get(keyOf(host.name)) ?? stopped(host))
   const names = new Set(hosts.map(({ name }) => keyOf(name)))

@@ -48,7 +48,8 @@ const dispatch = async (args: readonly string[], io: Io): Promise<ExitCode> => {
 const refuseRepeated = (command: Command, words: Words): void => {
   const options = { ...GLOBAL_OPTIONS, ...command.options }
   const name = Object.keys(options).find((option) => Array.isArray(words[option]))
-  if (name !== undefined) throw new DproxyError('USAGE', `--${name} was given more than once`, { hint: 'give it once' })
+  if (name !== undefined)
+    throw new DproxyError('USAGE', `--${name} was given more than once`, { hint: 'give it once' })
 }
 
 const unknownVerb = (verb: string): DproxyError => {

@@ -1,11 +1,11 @@
 import type { HostStatus, UpReply, UpRequest } from '../control/messages.js'
 import { asDproxyError, DproxyError, exitCodeOf, isErrorCode, type ExitCode } from '../base/errors.js'
-import type { Host } from '../registry/host.js'
 import type { Words } from './command.js'
 import type { Io } from './io.js'
 import { loadSupervisor } from './lazy.js'
 import { logLine } from './logs.js'
 import { failureText, paintFor } from './paint.js'
+import type { Chosen } from './up-hosts.js'
 
 /** The part of a supervisor that is needed here. */
 interface Starter {
@@ -20,7 +20,7 @@ interface Starter {
  * second one stops at once. Ends by itself when every host has failed for good.
  */
 export const upInForeground = async (
-  hosts: readonly Host[],
+  { hosts, refusalOf }: Chosen,
   { lazy, quiet }: Words,
   io: Io,
 ): Promise<ExitCode> => {
@@ -45,7 +45,7 @@ export const upInForeground = async (
         if (lastError) io.err.write(failureText(lastError, paint, name))
       void supervisor.shutdown(0)
     })
-    code = await start(supervisor, hosts, lazy === true, io)
+    code = await start(supervisor, { hosts, refusalOf }, lazy === true, io)
   }
   try {
     await runSupervisor({ env, version, pid, log, onStop, onReady })
@@ -61,7 +61,7 @@ export const upInForeground = async (
 
 const start = async (
   supervisor: Starter,
-  hosts: readonly Host[],
+  { hosts, refusalOf }: Chosen,
   lazy: boolean,
   io: Io,
 ): Promise<ExitCode> => {
@@ -69,7 +69,9 @@ const start = async (
   const codes = await Promise.all(
     hosts.map(async (definition): Promise<ExitCode> => {
       try {
-        await supervisor.up({ definition, agent, lazy })
+        const refusal = refusalOf(definition)
+        if (refusal) throw refusal
+        await supervisor.up({ definition, agent, lazy, evenProtected: true })
         return 0
       } catch (failure) {
         const error = asDproxyError(failure)

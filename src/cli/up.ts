@@ -1,17 +1,16 @@
 import type { ControlClient } from '../control/client.js'
 import type { Status } from '../control/messages.js'
-import { asDproxyError, DproxyError, exitCodeOf, type ExitCode } from '../base/errors.js'
+import { asDproxyError, exitCodeOf, type ExitCode } from '../base/errors.js'
 import { list } from '../base/text.js'
-import { hostFromFlags, hostFromUrl } from '../registry/adhoc.js'
 import type { Host } from '../registry/host.js'
-import { selectHosts } from '../registry/select.js'
-import { strings, text, type Command, type Words } from './command.js'
+import type { Command, Words } from './command.js'
 import { confirmed } from './confirm.js'
-import { registryOf, statusNow } from './hosts.js'
+import { statusNow } from './hosts.js'
 import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
 import { statusTable } from './status-view.js'
 import { ensureSupervisor } from './supervisor-process.js'
+import { chooseHosts, type Chosen } from './up-hosts.js'
 import { upInForeground } from './up-foreground.js'
 import { showProgress } from './up-progress.js'
 import { followUntilSettled, type Outcome } from './up-outcome.js'
@@ -43,78 +42,32 @@ export const up: Command = {
     ],
   ],
   run: async (words, io) => {
-    const hosts = await chosen(words, io)
-    if (words.foreground) return upInForeground(hosts, words, io)
-    await askBeforeRestarting(hosts, words, io)
-    return bringUp(hosts, words, io)
+    const chosen = await chooseHosts(words, io)
+    return words.foreground ? upInForeground(chosen, words, io) : bringUp(chosen, words, io)
   },
 }
 
-const FLAGS = ['ssh-host', 'ssh-user', 'ssh-key', 'local-socket', 'remote-socket', 'timeout'] as const
-
-const chosen = async (words: Words, io: Io): Promise<Host[]> => {
-  const names = strings(words.names)
-  if (FLAGS.some((flag) => words[flag] !== undefined)) {
-    if (names.length > 0 || words.all) {
-      throw new DproxyError(
-        'USAGE',
-        `--${FLAGS.find((flag) => words[flag] !== undefined)} describes a host that is in no file; it takes no names beside it`,
-        {
-          hint: 'write either names, or --ssh-host with its companions',
-        },
-      )
-    }
-    return [
-      hostFromFlags(
-        {
-          sshHost: text(words['ssh-host']),
-          sshUser: text(words['ssh-user']),
-          sshKey: text(words['ssh-key']),
-          localSocket: text(words['local-socket']),
-          remoteSocket: text(words['remote-socket']),
-          timeout: text(words.timeout),
-        },
-        io.env,
-        io.cwd,
-      ),
-    ]
-  }
-  const urls = names.filter((name) => name.startsWith('ssh://'))
-  const adHoc = urls.map((url) => hostFromUrl(url, io.env))
-  const known = names.filter((name) => !name.startsWith('ssh://'))
-  if (adHoc.length > 0 && known.length === 0 && !words.all) return adHoc
-  return [
-    ...selectHosts(await registryOf(words, io), known, { all: words.all === true, env: io.env }),
-    ...adHoc,
-  ]
-}
-
-/** A changed definition restarts a host, and that cuts its streams. */
-const askBeforeRestarting = async (hosts: readonly Host[], words: Words, io: Io): Promise<void> => {
-  if (!hosts.some((host) => host.protected)) return
-  const { hosts: running } = await statusNow(await ensureSupervisor(io))
-  const cut = running.filter(
-    (now) =>
-      now.protected &&
-      now.streams.open > 0 &&
-      hosts.some(({ name, socket }) => name === now.name && socket !== now.socket),
-  )
-  await confirmed(
-    cut.map(({ name }) => name),
-    'restart',
-    words,
-    io,
-  )
-}
-
-const bringUp = async (hosts: readonly Host[], words: Words, io: Io): Promise<ExitCode> => {
+/** Brings hosts up and shows it; resolves with the exit code. */
+export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io): Promise<ExitCode> => {
   const stop = new AbortController()
   const signal = AbortSignal.any([io.interrupted, stop.signal])
   const client = await ensureSupervisor(io)
   const lazy = words.lazy === true
   const wait = !lazy && words['no-wait'] !== true
+  const askFor = (host: Host, evenProtected: boolean) =>
+    ask(host, refusalOf, { lazy, evenProtected }, client, io)
   const outcomes = new Map<string, Outcome>()
-  await Promise.all(hosts.map(async (host) => outcomes.set(host.name, await ask(host, client, lazy, io))))
+  await Promise.all(
+    hosts.map(async (host) => outcomes.set(host.name, await askFor(host, words.yes === true))),
+  )
+  const unsure = hosts.filter(({ name }) => outcomes.get(name)?.error?.code === 'HOST_PROTECTED')
+  await confirmed(
+    unsure.map(({ name }) => name),
+    'restart',
+    words,
+    io,
+  )
+  await Promise.all(unsure.map(async (host) => outcomes.set(host.name, await askFor(host, true))))
   const progress = showProgress(hosts, words, io)
   try {
     if (wait) await followUntilSettled(client, outcomes, progress, signal)
@@ -130,9 +83,17 @@ const bringUp = async (hosts: readonly Host[], words: Words, io: Io): Promise<Ex
 }
 
 /** Asks for one host; what goes wrong with it is its own outcome and stops no other. */
-const ask = async (host: Host, client: ControlClient, lazy: boolean, io: Io): Promise<Outcome> => {
-  const request = { definition: host, agent: io.env.SSH_AUTH_SOCK || null, lazy }
+const ask = async (
+  host: Host,
+  refusalOf: Chosen['refusalOf'],
+  how: { lazy: boolean; evenProtected: boolean },
+  client: ControlClient,
+  io: Io,
+): Promise<Outcome> => {
+  const request = { definition: host, agent: io.env.SSH_AUTH_SOCK || null, ...how }
   try {
+    const refusal = refusalOf(host)
+    if (refusal) throw refusal
     const { action } = await client.up(request).catch(async (failure: unknown) => {
       // It was about to leave, its last host being gone: another one takes its place.
       if (asDproxyError(failure).code !== 'SUPERVISOR_DOWN') throw failure

@@ -120,6 +120,8 @@ export const UpRequest = z.strictObject({
   agent: z.string().max(4096).nullable(),
   /** Listen now, dial on the first client. */
   lazy: z.boolean().default(false),
+  /** Restart a protected host whose definition has changed, although that cuts its streams. */
+  evenProtected: z.boolean().default(false),
 })
 export type UpRequest = z.infer<typeof UpRequest>
 

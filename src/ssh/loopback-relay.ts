@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import type { ServerChannel } from 'ssh2'
 
-// How long an engine may leave the last bytes of a client that has gone unread.
-const GRACE_MS = 3000
+// How long an engine has to read the last bytes of a client that has gone.
+const GRACE_MS = 5000
 
 /**
  * Joins a channel of ssh2's server to a connected engine until both have ended, each direction by itself.
@@ -36,16 +36,14 @@ export const relay = (channel: ServerChannel, engine: Socket): void => {
 
   engine.once('close', () => {
     up = true
-    // What the client still sends has nowhere to go; unread it would hold the channel open.
-    channel.resume()
     if (engine.readableEnded) closeWhenBothEnded()
     // An answer cut short must not look complete: CLOSE without EOF.
     else channel.close()
   })
   onPeerClose(channel, () => {
     engine.unpipe(channel)
-    if (engine.writableFinished) engine.destroy()
-    else engine.once('finish', () => engine.destroy()).setTimeout(GRACE_MS, () => engine.destroy())
+    const timer = setTimeout(() => engine.destroy(), engine.writableFinished ? 0 : GRACE_MS)
+    engine.once('finish', () => engine.destroy()).once('close', () => clearTimeout(timer))
   })
 
   // The 'close' of either side does the work; an 'error' nobody listens to would end the process.

@@ -10,7 +10,7 @@ import type { Resolved, Target } from './target.js'
  * @throws DproxyError RESOLVE_FAILED, or NOT_SUPPORTED for a proxy that this version cannot go through
  */
 export const resolveTarget = async (target: Target, env: Env, signal: AbortSignal): Promise<Resolved> => {
-  const config = await sshConfig(target, signal)
+  const config = await sshConfig(target, env, signal)
   refuseProxies(config, target.destination)
   const host = (one(config, 'hostname') ?? target.destination).replace(/^\[(.*)\]$/u, '$1').toLowerCase()
   const port = target.port ?? Number(one(config, 'port') ?? 22)
@@ -35,11 +35,17 @@ type SshConfig = ReadonlyMap<string, readonly string[]>
 
 const sshConfig = async (
   { destination, user, port, connectTimeoutMs }: Target,
+  env: Env,
   signal: AbortSignal,
 ): Promise<SshConfig> => {
   // The registry has checked both names by OpenSSH's own rules, so neither can become an option; `--` and
   // separate words make sure of it once more (CVE-2017-1000117).
-  const words = [...(user === null ? [] : ['-l', user]), ...(port === null ? [] : ['-p', String(port)])]
+  // DPROXY_SSH_CONFIG stands in for ~/.ssh/config and /etc/ssh/ssh_config, as ssh's own -F does.
+  const words = [
+    ...(env.DPROXY_SSH_CONFIG ? ['-F', env.DPROXY_SSH_CONFIG] : []),
+    ...(user === null ? [] : ['-l', user]),
+    ...(port === null ? [] : ['-p', String(port)]),
+  ]
   try {
     const { stdout } = await execa('ssh', ['-G', ...words, '--', destination], {
       stdin: 'ignore',

@@ -70,7 +70,7 @@ export class Supervisor implements ControlService {
    * @throws DproxyError SOCKET_* when its socket cannot be made; the host is not started then
    */
   up(request: UpRequest): Promise<UpReply> {
-    const { definition, agent, lazy } = request
+    const { definition, agent, lazy, evenProtected } = request
     return this.#inTurn(definition.name, async (): Promise<UpReply> => {
       this.#refuseWhenStopping()
       const running = this.#find(definition.name)
@@ -80,6 +80,7 @@ export class Supervisor implements ControlService {
         return { action: retried ? 'retried' : 'unchanged' }
       }
       this.#refuseSharedSocket(definition.name, definition.socket)
+      if (running && !evenProtected) refuseProtected(running)
       if (running) await this.#stop(running, 0)
       const { env, log } = this.#options
       const onChange = () => this.#changed()
@@ -224,6 +225,17 @@ export class Supervisor implements ControlService {
 
 // Names differ only in case nowhere: two sockets whose names do would be one file on macOS.
 const key = (name: string): string => name.toLowerCase()
+
+const refuseProtected = (host: Host): void => {
+  if (!host.definition.protected) return
+  throw new DproxyError(
+    'HOST_PROTECTED',
+    `${host.definition.name} is protected, and its changed definition would restart it`,
+    {
+      hint: 'to restart it, add --yes',
+    },
+  )
+}
 
 const sameDefinition = (host: Host, { definition }: UpRequest): boolean =>
   JSON.stringify(host.definition) === JSON.stringify(definition)

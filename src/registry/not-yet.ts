@@ -1,0 +1,46 @@
+import type { Path, Problem } from './problems.js'
+
+/** Who wrote a file: the user, or whoever made the directory we were started in. */
+export type Origin = 'user' | 'project'
+
+const COMMANDS = ['proxyCommand', 'passphraseCommand'] as const
+
+/** Commands in a project file: refused for good, since a cloned repository must not run anything. */
+export const commandProblems = (
+  file: Record<string, unknown>,
+  origin: Origin,
+  lineOf: (path: Path) => number,
+): Problem[] => {
+  if (origin === 'user') return []
+  const entries = Object.entries(asEntry(file.hosts)).map(([name, entry]) => ({
+    path: ['hosts', name],
+    entry,
+  }))
+  return [{ path: ['defaults'], entry: file.defaults }, ...entries].flatMap(({ path, entry }) =>
+    COMMANDS.filter((key) => Object.hasOwn(asEntry(entry), key)).map((key) => {
+      const place = [...path, key]
+      const sentence = 'must not be set in a project file: it would run a command'
+      return { line: lineOf(place), path: place, sentence }
+    }),
+  )
+}
+
+const asEntry = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {})
+
+/** The part of an entry that this version may be unable to honour. */
+interface Asked {
+  readonly proxyJump?: unknown
+  readonly proxyCommand?: unknown
+  readonly passphraseCommand?: unknown
+  readonly transport?: string | undefined
+}
+
+/**
+ * The keys of a host that this version cannot honour, as the user wrote them. Such a host stays in the
+ * registry, but must not be connected to: reached without its jump host, say, its name may be another machine.
+ * (`lanes` is an upper bound, so one lane honours any value.)
+ */
+export const unsupportedKeys = (asked: Asked): string[] => [
+  ...(['proxyJump', 'proxyCommand', 'passphraseCommand'] as const).filter((key) => asked[key] !== undefined),
+  ...(asked.transport === 'openssh' ? ['transport: openssh'] : []),
+]

@@ -1,0 +1,93 @@
+import { expect, test } from 'vitest'
+import { parseDestination } from '../../src/registry/destination.js'
+
+const valueOf = (text: string) => {
+  const parsed = parseDestination(text)
+  return parsed.ok ? [parsed.value.user, parsed.value.destination, parsed.value.port] : parsed.problem
+}
+
+test.each([
+  ['ssh://box', [null, 'box', null]],
+  ['ssh://box/', [null, 'box', null]],
+  ['ssh://me@box.example.com:2222', ['me', 'box.example.com', 2222]],
+  ['ssh://10.0.0.1:22', [null, '10.0.0.1', 22]],
+  ['ssh://me@[::1]:2222', ['me', '::1', 2222]],
+  ['ssh://[fe80::1%25eth0]', [null, 'fe80::1%eth0', null]],
+  ['ssh://CORP%5Cme@box', [String.raw`CORP\me`, 'box', null]],
+  ['ssh://me@corp.example@box', ['me@corp.example', 'box', null]],
+  ['prod-fra', [null, 'prod-fra', null]],
+  ['me@prod_fra', ['me', 'prod_fra', null]],
+  ['me@corp.example@box', ['me@corp.example', 'box', null]],
+  ['work/prod', [null, 'work/prod', null]],
+  ['::1', [null, '::1', null]],
+  ['me@fe80::1%eth0', ['me', 'fe80::1%eth0', null]],
+])('%s is understood', (text, [user, host, port]) => {
+  expect(valueOf(text)).toEqual([user, host, port])
+})
+
+test.each([
+  ['', 'must be an alias of ssh, or ssh://user@host:port'],
+  ['ssh://', 'must name a host'],
+  ['ssh://:22', 'must name a host'],
+  ['ssh:///var/run/docker.sock', "must not have a path; the engine's socket belongs in remoteSocket"],
+  ['ssh://me@', 'must name a host'],
+  ['ssh://@box', 'must name a user before the "@"'],
+  ['ssh://me:@box', 'must not have a password: others could read it here'],
+  ['ssh://me:secret@box', 'must not have a password: others could read it here'],
+  ['me:secret@box', 'must not have a password: others could read it here'],
+  ['ssh://box/var/run/docker.sock', "must not have a path; the engine's socket belongs in remoteSocket"],
+  ['ssh://box//', "must not have a path; the engine's socket belongs in remoteSocket"],
+  ['ssh://box?a=b', 'must not have a query ("?…")'],
+  ['ssh://box#a', 'must not have a fragment ("#…")'],
+  ['ssh://box:', 'must have a port from 1 to 65535 behind the ":"'],
+  ['ssh://box:0', 'must have a port from 1 to 65535 behind the ":"'],
+  ['ssh://box:65536', 'must have a port from 1 to 65535 behind the ":"'],
+  ['ssh://box:-1', 'must have a port from 1 to 65535 behind the ":"'],
+  ['ssh://box:22x', 'must have a port from 1 to 65535 behind the ":"'],
+  ['ssh://box:+22', 'must have a port from 1 to 65535 behind the ":"'],
+  ['ssh://::1', 'must have an IPv6 address in brackets: [::1]:22'],
+  ['ssh://[::1', 'must have an IPv6 address between "[" and "]"'],
+  ['ssh://[box]:22', 'must have an IPv6 address between "[" and "]"'],
+  ['ssh://[::1]22', 'must have an IPv6 address between "[" and "]"'],
+  ['ssh://a%2fb', 'must not have % in the host name'],
+  ['ssh://%zz@box', 'must have two hexadecimal digits of UTF-8 behind every "%"'],
+  ['ssh://%ff@box', 'must have two hexadecimal digits of UTF-8 behind every "%"'],
+  ['ssh://%00@box', 'must not have control characters in the user name'],
+  ['ssh://%2doProxyCommand=x@box', 'must not have a user name that begins with "-"'],
+  ['ssh://-oProxyCommand=x', 'must not have a host name that begins with "-"'],
+  ['ssh://box\n', 'must not have control characters in the host name'],
+  ['ssh://box\0', 'must not have control characters in the host name'],
+  ['ssh://box box', 'must not have a space in the host name'],
+  ['ssh:// box', 'must not have a space in the host name'],
+  ['SSH://box', 'must start with ssh:// or be an alias of ssh'],
+  ['http://box', 'must start with ssh:// or be an alias of ssh'],
+  ['tcp://box:2375', 'must start with ssh:// or be an alias of ssh'],
+  ['unix:///var/run/docker.sock', 'must start with ssh:// or be an alias of ssh'],
+  ['ssh:/box', 'must be ssh://user@host:port when it names a port'],
+  ['box:22', 'must be ssh://user@host:port when it names a port'],
+  ['@box', 'must name a user before the "@"'],
+  ['me@', 'must name a host'],
+  ['-oProxyCommand=x', 'must not have a host name that begins with "-"'],
+  ['-l@box', 'must not have a user name that begins with "-"'],
+  ['two words', 'must not have a space in the host name'],
+  ['box\u0000', 'must not have control characters in the host name'],
+  ['box\u009b', 'must not have control characters in the host name'],
+  ['$(id)', 'must not have $ in the host name'],
+  ['a;b', 'must not have ; in the host name'],
+  ['a`id`', 'must not have ` in the host name'],
+  ['a|b', 'must not have | in the host name'],
+  ['a&b', 'must not have & in the host name'],
+  ['a>b', 'must not have > in the host name'],
+  ['a,b', 'must not have , in the host name'],
+  [String.raw`a\b`, String.raw`must not have \ in the host name`],
+  ["a'b", "must not have ' in the host name"],
+  ['a"b', 'must not have " in the host name'],
+  ['a;b@box', 'must not have ; in the user name'],
+  ['`id`@box', 'must not have ` in the user name'],
+  ['a -oX@box', 'must not have "-" after a space in the user name'],
+  [String.raw`a\@box`, String.raw`must not have a user name that ends with "\"`],
+  ['a'.repeat(256), 'must not have a host name longer than 255 characters'],
+  [`${'a'.repeat(256)}@box`, 'must not have a user name longer than 255 characters'],
+])('%j is refused', (text, problem) => {
+  expect(valueOf(text)).toBe(problem)
+})
