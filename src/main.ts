@@ -15,15 +15,15 @@ const args = process.argv.slice(2)
 const interrupt = new AbortController()
 const stopListeners: ((signal: NodeJS.Signals) => void)[] = []
 
-const outputOf = (stream: WriteStream): Output => ({
-  isTTY: isatty(stream.fd),
+const outputOf = (stream: WriteStream, fd: number): Output => ({
+  isTTY: isatty(fd),
   get columns() {
     return stream.columns || 80
   },
   get rows() {
     return stream.rows || 24
   },
-  colors: isatty(stream.fd) && !process.env.NO_COLOR && !args.includes('--no-color'),
+  colors: isatty(fd) && !process.env.NO_COLOR && !args.includes('--no-color'),
   write: (text) => void stream.write(text),
 })
 
@@ -65,8 +65,8 @@ const io: Io = {
   self: [process.execPath, main],
   pid: process.pid,
   version,
-  out: outputOf(process.stdout),
-  err: outputOf(process.stderr),
+  out: outputOf(process.stdout, 1),
+  err: outputOf(process.stderr, 2),
   ask: process.stdin.isTTY && process.stderr.isTTY ? ask : undefined,
   interrupted: interrupt.signal,
   onStop: (listener) => void stopListeners.push(listener),

@@ -18,7 +18,7 @@ export interface Progress {
   /** A host is on its way. */
   show(host: HostStatus): void
   /** A host has arrived, or has failed. */
-  settled(host: HostStatus): void
+  settled(host: HostStatus, action: Outcome['action']): void
   end(): void
 }
 
@@ -43,7 +43,7 @@ export const followUntilSettled = async (
       }
       waiting.delete(name)
       outcomes.set(name, { ...outcome, ...settle(host) })
-      if (host) progress.settled(host)
+      if (host) progress.settled(host, outcome.action)
     }
     if (waiting.size === 0) return
   }

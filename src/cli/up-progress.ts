@@ -5,22 +5,22 @@ import type { Host } from '../registry/host.js'
 import type { GlobalWords, Io } from './io.js'
 import { cell, paintFor, type Paint } from './paint.js'
 import { redrawing } from './redraw.js'
-import type { Progress } from './up-outcome.js'
+import type { Outcome, Progress } from './up-outcome.js'
 
 /** Shows on stderr how each host gets through its stages: live on a terminal, else a line when it is done. */
 export const showProgress = (hosts: readonly Host[], { quiet, json }: GlobalWords, io: Io): Progress => {
   if (quiet || json) return SILENT
   const paint = paintFor(io.err)
   const width = Math.max(...hosts.map(({ name }) => name.length))
-  const said = (host: HostStatus) =>
-    io.err.write(`${cell(host.name).padEnd(width)}  ${arrival(host, paint)}\n`)
+  const said: Progress['settled'] = (host, action) =>
+    io.err.write(`${cell(host.name).padEnd(width)}  ${arrival(host, action, paint)}\n`)
   if (!io.err.isTTY) return { show: () => undefined, settled: said, end: () => undefined }
   return live(width, said, io, paint)
 }
 
 const SILENT: Progress = { show: () => undefined, settled: () => undefined, end: () => undefined }
 
-const live = (width: number, said: (host: HostStatus) => void, io: Io, paint: Paint): Progress => {
+const live = (width: number, said: Progress['settled'], io: Io, paint: Paint): Progress => {
   const draw = redrawing(io.err)
   const moving = new Map<string, HostStatus>()
   const redraw = () => {
@@ -38,10 +38,10 @@ const live = (width: number, said: (host: HostStatus) => void, io: Io, paint: Pa
       moving.set(host.name, host)
       redraw()
     },
-    settled: (host) => {
+    settled: (host, action) => {
       moving.delete(host.name)
       draw.clear()
-      said(host)
+      said(host, action)
       if (moving.size > 0) redraw()
     },
     end: () => draw.clear(),
@@ -56,7 +56,13 @@ const onTheWay = ({ stages, stage }: HostStatus, paint: Paint): string => {
     .join('  ')
 }
 
-const arrival = ({ state, stages, lastError, engine }: HostStatus, paint: Paint): string => {
+const arrival = (
+  { state, stages, lastError, engine }: HostStatus,
+  action: Outcome['action'],
+  paint: Paint,
+): string => {
+  if (state === 'up' && action === 'unchanged')
+    return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  already`
   const steps = stages.map(({ stage, ms }) => paint.dim(`${stage} ${formatDuration(ms)}`)).join(', ')
   if (state === 'up') return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  ${steps}`
   return `${paint.red(`✗ ${lastError?.stage ?? state}`)}  ${steps}`
