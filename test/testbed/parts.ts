@@ -1,0 +1,113 @@
+/**
+ * The real parts that tests use: which of them this machine has, and what Debian and Ubuntu call them.
+ * Nothing here imports vitest, so that its global setup can use it too.
+ */
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { ownUid } from '../../src/base/paths.js'
+import { theirServer } from './their-server.js'
+
+interface PartFacts {
+  /** Debian packages that bring it, as far as the release knows them. */
+  packages: string[]
+  /** Why it cannot be used here; undefined when it can. */
+  lacking: () => string | undefined
+}
+
+const PARTS = {
+  /** OpenSSH's server, to run as the current user on a port of our own. */
+  sshd: {
+    packages: ['openssh-server', 'openssh-client'],
+    lacking: () => notLinux() ?? noProgram('sshd', 'ssh-keygen'),
+  },
+  /** Docker engines of our own. */
+  dockerd: {
+    packages: ['docker.io', 'util-linux', 'mount'],
+    lacking: () =>
+      noProgram('dockerd') ?? (namespaces() ? undefined : 'dockerd (needs root, with the right to mount)'),
+  },
+  /** Docker's command line. */
+  docker: { packages: ['docker.io', 'docker-cli'], lacking: () => noProgram('docker') },
+  /** A Docker command line whose `build` can use BuildKit. */
+  buildkit: {
+    packages: ['docker.io', 'docker-buildx'],
+    lacking: () => (buildkitCli() ? undefined : 'a docker with BuildKit (docker-buildx)'),
+  },
+  /** Docker's registry server. */
+  'docker-registry': { packages: ['docker-registry'], lacking: () => noProgram('docker-registry') },
+  /** busybox without shared libraries: the whole content of our image. */
+  busybox: {
+    packages: ['busybox-static'],
+    lacking: () => noProgram('busybox') ?? (isStatic(program('busybox')!) ? undefined : 'a static busybox'),
+  },
+  /** A pseudo-terminal to type into. */
+  script: { packages: ['bsdutils'], lacking: () => notLinux() ?? noProgram('script') },
+} satisfies Record<string, PartFacts>
+
+export type Part = keyof typeof PARTS
+export const ALL_PARTS = Object.keys(PARTS) as Part[]
+
+/** What two SSH hosts with a Docker engine each are made of: ours, or the user's own server. */
+export const HOST_PARTS: Part[] = theirServer() ? ['docker'] : ['sshd', 'dockerd', 'docker', 'busybox']
+
+/** Those of `parts` that cannot be used here, each as a phrase that says why. */
+export const lacking = (parts: readonly Part[]): string[] =>
+  parts.map((part) => PARTS[part].lacking()).filter((why) => why !== undefined)
+
+/** The Debian packages that bring what is lacking of `parts`. */
+export const packagesFor = (parts: readonly Part[]): string[] => [
+  ...new Set(parts.filter((part) => PARTS[part].lacking()).flatMap((part) => PARTS[part].packages)),
+]
+
+/** Where a program is; servers live in sbin, which users often do not have in PATH. */
+export const program = (name: string): string | undefined => programs(name)[0]
+
+/** A docker whose `build` speaks BuildKit: built in until 22, a plugin since. */
+export const buildkitCli = (): string | undefined =>
+  programs('docker').find((docker) => {
+    const major = /^Docker version (\d+)/u.exec(outputOf(docker, '--version') ?? '')?.[1]
+    return major !== undefined && (Number(major) < 23 || outputOf(docker, 'buildx', 'version') !== undefined)
+  })
+
+/** Whether we may have process and mount namespaces of our own: root, and not in a container that forbids it. */
+export const namespaces = (): boolean =>
+  (mayUnshare ??= ownUid() === 0 && outputOf('unshare', '--pid', '--mount', '--fork', 'true') !== undefined)
+
+let mayUnshare: boolean | undefined
+
+const programs = (name: string): string[] =>
+  [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/local/sbin', '/usr/sbin', '/sbin']
+    .filter((dir) => dir.startsWith('/'))
+    .map((dir) => join(dir, name))
+    .filter(isExecutable)
+
+const isExecutable = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const noProgram = (...names: string[]): string | undefined => names.find((name) => !program(name))
+
+const notLinux = (): string | undefined =>
+  process.platform === 'linux' ? undefined : `Linux (this is ${process.platform})`
+
+// A dynamic ELF file names its interpreter, the loader.
+const isStatic = (path: string): boolean =>
+  !/\/ld-(?:linux|musl)[^\0]*\.so/u.test(readFileSync(path, 'latin1'))
+
+const outputOf = (file: string, ...args: string[]): string | undefined => {
+  try {
+    return execFileSync(file, args, {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 10_000,
+    })
+  } catch {
+    return undefined
+  }
+}
