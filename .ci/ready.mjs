@@ -42,6 +42,7 @@ function packagesOf(lockFile) {
 function isBuilt() {
   if (!existsSync('dist/main.js')) return false
   const sources = [
+    'package.json',
     'tsconfig.json',
     'src',
     ...readdirSync('src', { recursive: true }).map((name) => join('src', name)),

@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, inject } from 'vitest'
+import { afterAll, beforeAll, inject } from 'vitest'
 import { type Finished, type RunOptions, World } from '../testbed/cli.js'
-import { describeWith } from '../testbed/describe-with.js'
+import { describeOurs, describeWith } from '../testbed/describe-with.js'
 import { HOST_NAMES, type HostName, type TestHost } from '../testbed/hosts.js'
 import { IMAGE } from '../testbed/image.js'
 import { HOST_PARTS, type Part } from '../testbed/parts.js'
 import type { Pty } from '../testbed/pty.js'
-import { skippedTitle } from '../testbed/skipped.js'
-import { theirServer } from '../testbed/their-server.js'
 
 /** Does the same work on both hosts at the same time; a failure says on which. */
 export type Both = (work: (host: Host) => Promise<void>) => Promise<void>
@@ -23,13 +21,8 @@ export interface Needs {
 /** Tests of Docker's command line through dproxy, with both hosts up. */
 export const describeHosts = (title: string, tests: (both: Both) => void, needs: Needs = {}): void => {
   const { parts = [], ours = false } = needs
-  if (ours && theirServer()) {
-    describe.skip(skippedTitle(title, 'needs a host made for the tests, and SSH_HOST names yours'), () =>
-      tests(never),
-    )
-    return
-  }
-  describeWith([...HOST_PARTS, ...parts], title, () => {
+  const describeIt = ours ? describeOurs : describeWith
+  describeIt([...HOST_PARTS, ...parts], title, () => {
     let world: World
     beforeAll(async () => {
       world = await World.create()
@@ -116,8 +109,6 @@ export class Host {
     return join(this.world.dir, 'work', this.fresh())
   }
 }
-
-const never: Both = () => Promise.reject(new Error('this test is skipped'))
 
 const named = async (name: string, work: Promise<void>): Promise<void> => {
   try {
