@@ -85,25 +85,28 @@ const serve = async (dir: string, scope: Scope, words: Words, io: Io): Promise<E
 interface Row {
   readonly host: string
   readonly check: string
-  readonly ok: boolean
+  readonly result: 'passed' | 'failed' | 'skipped'
   readonly detail: string
   readonly ms: number
 }
 
 const report = (rows: readonly Row[], { json }: Words, io: Io): ExitCode => {
-  const failed = rows.filter(({ ok }) => !ok).length
+  const counted = (wanted: Row['result']): number => rows.filter(({ result }) => result === wanted).length
+  const [passed, failed, skipped] = [counted('passed'), counted('failed'), counted('skipped')]
   if (json) io.out.write(`${JSON.stringify({ schemaVersion: 1, checks: rows })}\n`)
   else {
     const paint = paintFor(io.out)
-    const cells = rows.map(({ host, check, ok, detail, ms }) => [
+    const cells = rows.map(({ host, check, result, detail, ms }) => [
       cell(host),
       check,
-      ok ? paint.green('✓ passed') : paint.red('✗ failed'),
+      { passed: paint.green('✓ passed'), failed: paint.red('✗ failed'), skipped: paint.dim('– skipped') }[
+        result
+      ],
       `${ms} ms`,
       cell(detail),
     ])
     io.out.write(`\n${table([['HOST', 'CHECK', 'RESULT', 'TIME', 'DETAIL'], ...cells])}`)
-    io.out.write(`\n${rows.length - failed} checks passed, ${failed} failed\n`)
+    io.out.write(`\n${passed} checks passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)
   }
   return failed === 0 ? 0 : 1
 }

@@ -9,7 +9,7 @@ import { confirmed } from './confirm.js'
 import { pick, registryOf, statusNow, withStopped } from './hosts.js'
 import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
-import { controlClient } from './supervisor-process.js'
+import { controlClient, untilGoneIfEmpty } from './supervisor-process.js'
 
 const OPTIONS = {
   all: { type: 'boolean', describe: 'Every host that runs, also what no file names' },
@@ -69,7 +69,7 @@ const stopEach = async (
     io,
   )
   const failures = await Promise.all(running.map((host) => one(host, verb, drainMs, act, client, words, io)))
-  if (verb === 'stop') await untilGone(client, status.hosts.length === running.length)
+  if (verb === 'stop') await untilGoneIfEmpty(client)
   if (words.json)
     io.out.write(`${JSON.stringify({ ...(await statusNow(client)), failures: failures.flat() })}\n`)
   const failed = failures.flat()
@@ -92,7 +92,19 @@ const runningNow = async (client: ControlClient, verb: Verb, { all }: Words): Pr
   } catch (failure) {
     if (asDproxyError(failure).code !== 'SUPERVISOR_SKEW' || verb !== 'stop' || all !== true) throw failure
     await client.shutdown(0)
-    return statusNow(client)
+    return onceGone(client)
+  }
+}
+
+/** The status once a supervisor that speaks another protocol has left its place. */
+const onceGone = async (client: ControlClient): Promise<Status> => {
+  for (let left = 40; ; left -= 1) {
+    try {
+      return await statusNow(client)
+    } catch (failure) {
+      if (asDproxyError(failure).code !== 'SUPERVISOR_SKEW' || left === 0) throw failure
+      await sleep(50)
+    }
   }
 }
 
@@ -154,16 +166,6 @@ const one = async (
         hint: error.hint ?? null,
       },
     ]
-  }
-}
-
-/** The supervisor leaves with its last host; whoever stopped that one may count on it being gone. */
-const untilGone = async (client: ControlClient, wasLast: boolean): Promise<void> => {
-  if (!wasLast) return
-  for (let left = 40; left > 0; left -= 1) {
-    const { supervisor, hosts } = await statusNow(client)
-    if (supervisor === null || hosts.length > 0) return
-    await sleep(50)
   }
 }
 

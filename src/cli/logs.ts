@@ -3,6 +3,7 @@ import { LogEntry } from '../control/messages.js'
 import { asDproxyError, DproxyError } from '../base/errors.js'
 import { logPath } from '../base/paths.js'
 import { strings, type Command, type Words } from './command.js'
+import { pick, registryOf, statusNow, withStopped } from './hosts.js'
 import type { Io } from './io.js'
 import { cell, paintFor, type Paint } from './paint.js'
 import { controlClient } from './supervisor-process.js'
@@ -21,15 +22,33 @@ export const logs: Command = {
     if (names.length > 1)
       throw new DproxyError('USAGE', 'one host at a time', { hint: 'or all of them, without a name' })
     const [name] = names
-    try {
-      const entries = controlClient(io).logs(name, words.follow === true, io.interrupted)
-      for await (const entry of entries) print(entry, words, io)
-    } catch (failure) {
-      if (asDproxyError(failure).code !== 'SUPERVISOR_DOWN' || words.follow === true) throw failure
-      for (const entry of await fromFile(io, name)) print(entry, words, io)
+    const follow = words.follow === true
+    if (follow) await refuseUnknown(names, words, io)
+    let shown = 0
+    for await (const entry of entriesOf(name, follow, io)) {
+      print(entry, words, io)
+      shown += 1
     }
+    io.interrupted.throwIfAborted()
+    // A host that is gone may have left traces; silence about one that never was would look like peace.
+    if (shown === 0) await refuseUnknown(names, words, io)
     return 0
   },
+}
+
+/** From the supervisor; when none runs to ask, what the last one wrote. */
+async function* entriesOf(name: string | undefined, follow: boolean, io: Io): AsyncGenerator<LogEntry> {
+  try {
+    yield* controlClient(io).logs(name, follow, io.interrupted)
+  } catch (failure) {
+    if (asDproxyError(failure).code !== 'SUPERVISOR_DOWN' || follow) throw failure
+    yield* await fromFile(io, name)
+  }
+}
+
+const refuseUnknown = async (names: readonly string[], words: Words, io: Io): Promise<void> => {
+  if (names.length > 0)
+    pick(withStopped(await statusNow(controlClient(io)), await registryOf(words, io)), names)
 }
 
 const print = (entry: LogEntry, { json }: Words, { out }: Io): void =>
@@ -46,7 +65,6 @@ export const logLine = ({ time, level, host, message }: LogEntry, paint: Paint):
   return `${paint.dim(time)} ${mark} ${host === null ? '' : `${paint.bold(cell(host))} `}${cell(message)}`
 }
 
-/** What the last supervisor wrote, when none runs to ask. */
 const fromFile = async ({ env }: Io, name: string | undefined): Promise<LogEntry[]> => {
   const lines = (await readFile(logPath(env), 'utf8').catch(() => '')).split('\n')
   return lines.slice(-1000).flatMap((line) => {

@@ -33,6 +33,7 @@ export const status: Command = {
     }
     const draw = drawing(words, io, registry)
     for await (const now of everyChange(client, io.interrupted)) draw(show(now))
+    io.interrupted.throwIfAborted()
     return 0
   },
 }

@@ -10,6 +10,7 @@ import type { Io } from './io.js'
 
 // Starting takes a fraction of a second; a machine under load may need more.
 const STARTS_WITHIN_MS = 15_000
+const LEAVES_WITHIN_MS = 2000
 
 /** The client of this user's control socket, whether or not anybody serves it. */
 export const controlClient = ({ env }: Pick<Io, 'env'>): ControlClient =>
@@ -31,6 +32,17 @@ export const ensureSupervisor = async (io: Io): Promise<ControlClient> => {
     if (code !== undefined && code !== 0) throw await couldNotStart(io, `it ended with code ${code}`)
   }
   throw await couldNotStart(io, 'it did not answer')
+}
+
+/**
+ * Waits for a supervisor without hosts to leave: it does so by itself in a moment, and whoever stopped its last
+ * host may count on it being gone.
+ */
+export const untilGoneIfEmpty = async (client: ControlClient): Promise<void> => {
+  for (const deadline = Date.now() + LEAVES_WITHIN_MS; Date.now() < deadline; await sleep(50)) {
+    const status = await client.status().catch(() => undefined)
+    if (status === undefined || status.hosts.length > 0) return
+  }
 }
 
 const answers = async (client: ControlClient): Promise<boolean> => {

@@ -65,5 +65,5 @@ const arrival = (
     return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  already`
   const steps = stages.map(({ stage, ms }) => paint.dim(`${stage} ${formatDuration(ms)}`)).join(', ')
   if (state === 'up') return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  ${steps}`
-  return `${paint.red(`✗ ${lastError?.stage ?? state}`)}  ${steps}`
+  return `${paint.red(`✗ ${lastError?.stage ?? state}`)}  ${steps}`.trimEnd()
 }

@@ -1,6 +1,6 @@
 import type { ControlClient } from '../control/client.js'
-import type { Status } from '../control/messages.js'
-import { asDproxyError, exitCodeOf, type ExitCode } from '../base/errors.js'
+import type { Status, UpRequest } from '../control/messages.js'
+import { asDproxyError, exitCodeOf, type DproxyError, type ExitCode } from '../base/errors.js'
 import { list } from '../base/text.js'
 import type { Host } from '../registry/host.js'
 import type { Command, Words } from './command.js'
@@ -9,7 +9,7 @@ import { statusNow } from './hosts.js'
 import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
 import { statusTable } from './status-view.js'
-import { ensureSupervisor } from './supervisor-process.js'
+import { controlClient, ensureSupervisor, untilGoneIfEmpty } from './supervisor-process.js'
 import { chooseHosts, type Chosen } from './up-hosts.js'
 import { upInForeground } from './up-foreground.js'
 import { showProgress } from './up-progress.js'
@@ -49,32 +49,15 @@ export const up: Command = {
 
 /** Brings hosts up and shows it; resolves with the exit code. */
 export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io): Promise<ExitCode> => {
-  const stop = new AbortController()
-  const signal = AbortSignal.any([io.interrupted, stop.signal])
-  const client = await ensureSupervisor(io)
-  const lazy = words.lazy === true
-  const wait = !lazy && words['no-wait'] !== true
-  const askFor = (host: Host, evenProtected: boolean) =>
-    ask(host, refusalOf, { lazy, evenProtected }, client, io)
   const outcomes = new Map<string, Outcome>()
-  await Promise.all(
-    hosts.map(async (host) => outcomes.set(host.name, await askFor(host, words.yes === true))),
-  )
-  const unsure = hosts.filter(({ name }) => outcomes.get(name)?.error?.code === 'HOST_PROTECTED')
-  await confirmed(
-    unsure.map(({ name }) => name),
-    'restart',
-    words,
-    io,
-  )
-  await Promise.all(unsure.map(async (host) => outcomes.set(host.name, await askFor(host, true))))
-  const progress = showProgress(hosts, words, io)
-  try {
-    if (wait) await followUntilSettled(client, outcomes, progress, signal)
-  } finally {
-    stop.abort()
-    progress.end()
+  for (const host of hosts) {
+    const error = refusalOf(host)
+    if (error) outcomes.set(host.name, refused(error))
   }
+  const wanted = hosts.filter(({ name }) => !outcomes.has(name))
+  const client = wanted.length > 0 ? await ensureSupervisor(io) : controlClient(io)
+  await askForAll(wanted, outcomes, client, words, io)
+  if (words.lazy !== true && words['no-wait'] !== true) await showTheWay(wanted, outcomes, client, words, io)
   const status = onlyThese(await statusNow(client), hosts)
   await leaveNothingHalfDone(client, outcomes, io)
   io.interrupted.throwIfAborted()
@@ -82,18 +65,38 @@ export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io
   return exitCode([...outcomes.values()])
 }
 
-/** Asks for one host; what goes wrong with it is its own outcome and stops no other. */
-const ask = async (
-  host: Host,
-  refusalOf: Chosen['refusalOf'],
-  how: { lazy: boolean; evenProtected: boolean },
+const refused = (error: DproxyError): Outcome => ({
+  action: 'refused',
+  askedAtMs: Date.now(),
+  error,
+  final: true,
+})
+
+const askForAll = async (
+  hosts: readonly Host[],
+  outcomes: Map<string, Outcome>,
   client: ControlClient,
+  words: Words,
   io: Io,
-): Promise<Outcome> => {
-  const request = { definition: host, agent: io.env.SSH_AUTH_SOCK || null, ...how }
+): Promise<void> => {
+  const askForEach = (some: readonly Host[], evenProtected: boolean) =>
+    Promise.all(
+      some.map(async (host) => {
+        const agent = io.env.SSH_AUTH_SOCK || null
+        const request = { definition: host, agent, lazy: words.lazy === true, evenProtected }
+        outcomes.set(host.name, await ask(request, client, io))
+      }),
+    )
+  await askForEach(hosts, words.yes === true)
+  const unsure = hosts.filter(({ name }) => outcomes.get(name)?.error?.code === 'HOST_PROTECTED')
+  const names = unsure.map(({ name }) => name)
+  await confirmed(names, 'restart', words, io)
+  await askForEach(unsure, true)
+}
+
+/** Asks for one host; what goes wrong with it is its own outcome and stops no other. */
+const ask = async (request: UpRequest, client: ControlClient, io: Io): Promise<Outcome> => {
   try {
-    const refusal = refusalOf(host)
-    if (refusal) throw refusal
     const { action } = await client.up(request).catch(async (failure: unknown) => {
       // It was about to leave, its last host being gone: another one takes its place.
       if (asDproxyError(failure).code !== 'SUPERVISOR_DOWN') throw failure
@@ -101,7 +104,24 @@ const ask = async (
     })
     return { action, askedAtMs: Date.now() }
   } catch (failure) {
-    return { action: 'refused', askedAtMs: Date.now(), error: asDproxyError(failure), final: true }
+    return refused(asDproxyError(failure))
+  }
+}
+
+const showTheWay = async (
+  hosts: readonly Host[],
+  outcomes: Map<string, Outcome>,
+  client: ControlClient,
+  words: Words,
+  io: Io,
+): Promise<void> => {
+  const done = new AbortController()
+  const progress = showProgress(hosts, words, io)
+  try {
+    await followUntilSettled(client, outcomes, progress, AbortSignal.any([io.interrupted, done.signal]))
+  } finally {
+    done.abort()
+    progress.end()
   }
 }
 
@@ -112,18 +132,20 @@ const onlyThese = (status: Status, hosts: readonly Host[]): Status => {
 
 /**
  * A host that this command started and that needs the user, or was not up yet when the user interrupted, is
- * taken back; one that the supervisor tries again by itself stays, and the user is told so.
+ * taken back, and with it a supervisor that nothing is left for. A host that is tried again by itself stays,
+ * and the user is told so.
  */
 const leaveNothingHalfDone = async (
   client: ControlClient,
   outcomes: ReadonlyMap<string, Outcome>,
   io: Io,
 ): Promise<void> => {
+  const { aborted } = io.interrupted
   const names = [...outcomes].filter(
-    ([, { action, state }]) =>
-      action === 'started' && (state === 'failed' || (io.interrupted.aborted && state !== 'up')),
+    ([, { action, state }]) => action === 'started' && (state === 'failed' || (aborted && state !== 'up')),
   )
   await Promise.all(names.map(([name]) => client.down(name, 0).catch(() => undefined)))
+  if (aborted || [...outcomes.values()].some(({ final }) => final)) await untilGoneIfEmpty(client)
 }
 
 const report = (status: Status, outcomes: ReadonlyMap<string, Outcome>, words: Words, io: Io): void => {

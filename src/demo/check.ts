@@ -5,7 +5,7 @@ import * as checks from './checks.js'
 export interface CheckRow {
   readonly host: string
   readonly check: string
-  readonly ok: boolean
+  readonly result: 'passed' | 'failed' | 'skipped'
   /** What was seen, or why it is not what it should be. */
   readonly detail: string
   readonly ms: number
@@ -42,9 +42,9 @@ const checkHost = async (host: string, socket: string, outer: AbortSignal): Prom
     const begun = performance.now()
     const late = () => new DproxyError('ENGINE_TIMEOUT', `no answer within ${LIMIT_MS / 1000} s`)
     const outcome = await within(LIMIT_MS, outer, late, (signal) => run(socket, signal)).then(
-      (detail) => ({ ok: true, detail }),
+      (detail) => ({ result: 'passed' as const, detail }),
       (failure: unknown) => ({
-        ok: false,
+        result: failure instanceof checks.Skipped ? ('skipped' as const) : ('failed' as const),
         detail: failure instanceof Error ? failure.message : String(failure),
       }),
     )

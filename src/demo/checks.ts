@@ -5,7 +5,10 @@ import prettyBytes from 'pretty-bytes'
 import { count } from '../base/text.js'
 import { ask, isDemoEngine } from './request.js'
 
-/** Returns what it saw; throws with the reason when that is wrong. */
+/** Why a check cannot be made here: no failure, but no success either. */
+export class Skipped extends Error {}
+
+/** Returns what it saw; throws with the reason when that is wrong, or Skipped. */
 export type Check = (socket: string, signal: AbortSignal) => Promise<string>
 
 const UPLOAD = 1024 * 1024
@@ -34,7 +37,7 @@ export const images: Check = async (socket, signal) =>
 /** The log of one container up to now: whole frames, and the sha256 the demo engine states, or twice the same. */
 export const logs: Check = async (socket, signal) => {
   const [container] = await containersOf(socket, signal)
-  if (!container) return 'skipped: no container runs'
+  if (!container) throw new Skipped('no container runs')
   const until = Math.floor(Date.now() / 1000) - 1
   const path = `/containers/${container.Id}/logs?stdout=1&stderr=1&tail=200&until=${until}`
   const response = await ask(socket, path, { signal })
@@ -62,7 +65,7 @@ export const halfClose: Check = async (socket, signal) => {
 export const download: Check = async (socket, signal) => {
   const response = await ask(socket, '/images/json', { signal })
   const [image] = (await json(response)) as { Id: string }[]
-  if (!isDemoEngine(response)) return 'skipped: a real engine'
+  if (!isDemoEngine(response)) throw new Skipped('not with a real engine')
   if (!image) throw new Error('the demo engine lists no image')
   const archive = await ask(socket, `/images/get?names=${image.Id}`, { signal })
   const body = await buffer(archive)
@@ -73,7 +76,7 @@ export const download: Check = async (socket, signal) => {
 export const upload: Check = async (socket, signal) => {
   const answer = await ask(socket, '/_ping', { signal })
   await buffer(answer)
-  if (!isDemoEngine(answer)) return 'skipped: a real engine'
+  if (!isDemoEngine(answer)) throw new Skipped('not with a real engine')
   const body = randomBytes(UPLOAD)
   const { stream } = (await json(await ask(socket, '/images/load', { method: 'POST', body, signal }))) as {
     stream: string
