@@ -2,7 +2,8 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { DproxyError, errnoOf, isErrorCode } from '../base/errors.js'
-import { checkLength } from '../base/unix-socket.js'
+import { formatDuration } from '../base/duration.js'
+import { refuseForeignSocket } from './foreign-socket.js'
 import {
   API_VERSION,
   DownReply,
@@ -14,17 +15,22 @@ import {
   type UpRequest,
 } from './messages.js'
 
+// Questions are answered at once; a supervisor that takes this long hangs, or was stopped with SIGSTOP.
+const ANSWERS_WITHIN_MS = 10_000
+
 /**
- * Talks to the supervisor at a control socket. Every call checks that what answers is a supervisor of our
- * protocol, and rejects with a DproxyError: SUPERVISOR_DOWN when nobody answers or it goes away meanwhile,
- * SUPERVISOR_SKEW when it speaks another version, else whatever the supervisor said.
+ * Talks to the supervisor at a control socket. Every call checks that what answers is our own supervisor and
+ * speaks our protocol, and rejects with a DproxyError: SUPERVISOR_DOWN when none runs or it goes away
+ * meanwhile, SUPERVISOR_FAILED when it does not answer or is somebody else's, SUPERVISOR_SKEW when it speaks
+ * another version, else whatever the supervisor said.
  */
 export class ControlClient {
   readonly #path: string
+  readonly #answersWithinMs: number
 
-  constructor(path: string) {
-    checkLength(path)
+  constructor(path: string, { answersWithinMs = ANSWERS_WITHIN_MS } = {}) {
     this.#path = path
+    this.#answersWithinMs = answersWithinMs
   }
 
   async status(): Promise<Status> {
@@ -90,12 +96,13 @@ export class ControlClient {
     })
   }
 
-  #send(
+  async #send(
     method: string,
     path: string,
     body?: unknown,
     { signal, anyVersion = false }: SendOptions = {},
   ): Promise<IncomingMessage> {
+    await refuseForeignSocket(this.#path)
     return new Promise((resolve, reject) => {
       const headers = body === undefined ? {} : { 'Content-Type': 'application/json' }
       const asked = httpRequest(
@@ -108,16 +115,23 @@ export class ControlClient {
           ...(signal ? { signal } : {}),
         },
         (response) => {
-          const refusal = versionRefusal(response, this.#path)
-          if (refusal && !anyVersion) {
+          clearTimeout(limit)
+          const refusal = versionRefusal(response, this.#path, anyVersion)
+          if (refusal) {
             response.destroy()
             reject(refusal)
           } else resolve(response)
         },
       )
-      asked.once('error', (failure) =>
-        reject(signal?.aborted ? signal.reason : unreachable(this.#path, failure)),
-      )
+      // What is ordered may take its time: a drain.
+      const limit =
+        method === 'GET'
+          ? setTimeout(() => asked.destroy(silent(this.#path, this.#answersWithinMs)), this.#answersWithinMs)
+          : undefined
+      asked.once('error', (failure) => {
+        clearTimeout(limit)
+        reject(signal?.aborted ? signal.reason : unreachable(this.#path, failure))
+      })
       asked.end(body === undefined ? undefined : JSON.stringify(body))
     })
   }
@@ -128,9 +142,24 @@ interface SendOptions {
   readonly anyVersion?: boolean
 }
 
+const silent = (path: string, limitMs: number): DproxyError =>
+  new DproxyError(
+    'SUPERVISOR_FAILED',
+    `the supervisor at ${path} did not answer within ${formatDuration(limitMs)}`,
+    { hint: 'is it stopped (SIGSTOP) or stuck? end that process, then start your hosts again: dproxy up' },
+  )
+
+const stranger = (path: string): DproxyError =>
+  new DproxyError('SUPERVISOR_SKEW', `what answers at ${path} is not a dproxy supervisor`, {
+    hint: 'set DPROXY_RUNTIME_DIR to a directory of your own',
+  })
+
 const unreachable = (path: string, failure: Error): DproxyError => {
+  if (failure instanceof DproxyError) return failure
   const errno = errnoOf(failure)
   const details = { cause: failure }
+  // llhttp's names for what is not HTTP.
+  if (errno?.startsWith('HPE_')) return stranger(path)
   if (errno === 'ENOENT' || errno === 'ECONNREFUSED') {
     return new DproxyError('SUPERVISOR_DOWN', 'no supervisor is running', {
       ...details,
@@ -138,7 +167,7 @@ const unreachable = (path: string, failure: Error): DproxyError => {
     })
   }
   if (errno === 'EACCES') {
-    return new DproxyError('SUPERVISOR_DOWN', `you may not use the control socket ${path}`, {
+    return new DproxyError('SUPERVISOR_FAILED', `you may not use the control socket ${path}`, {
       ...details,
       hint: 'it belongs to another user; set DPROXY_RUNTIME_DIR to a directory of your own',
     })
@@ -149,14 +178,14 @@ const unreachable = (path: string, failure: Error): DproxyError => {
   })
 }
 
-const versionRefusal = ({ headers }: IncomingMessage, path: string): DproxyError | undefined => {
+const versionRefusal = (
+  { headers }: IncomingMessage,
+  path: string,
+  anyVersion: boolean,
+): DproxyError | undefined => {
   const api = headers['dproxy-api']
-  if (api === String(API_VERSION)) return undefined
-  if (api === undefined) {
-    return new DproxyError('SUPERVISOR_SKEW', `what answers at ${path} is not a dproxy supervisor`, {
-      hint: 'set DPROXY_RUNTIME_DIR to a directory of your own',
-    })
-  }
+  if (api === undefined) return stranger(path)
+  if (anyVersion || api === String(API_VERSION)) return undefined
   const version = String(headers['dproxy-version'])
   return new DproxyError(
     'SUPERVISOR_SKEW',

@@ -19,20 +19,23 @@ export const sendLatest = (
   begin(response)
   let due: NodeJS.Timeout | undefined
   let sentMs = 0
+  let stale = false
   const send = () => {
-    clearTimeout(due)
-    due = undefined
-    sentMs = Date.now()
-    if (response.write(line(read()))) schedule(AT_LEAST_EVERY_MS)
-    else response.once('drain', () => schedule(0))
+    sentMs = performance.now()
+    stale = false
+    // A document that the socket does not swallow whole is waited for, however large or slow the reader.
+    if (response.write(line(read()))) next()
+    else response.once('drain', next)
   }
-  const schedule = (ms: number) => {
-    if (response.writableNeedDrain || response.destroyed) return
+  const next = () => {
     clearTimeout(due)
-    due = setTimeout(send, ms)
+    const wait = stale ? NOT_OFTENER_THAN_MS : AT_LEAST_EVERY_MS
+    due = setTimeout(send, Math.max(0, sentMs + wait - performance.now()))
   }
   const unsubscribe = subscribe(() => {
-    if (due) schedule(Math.max(0, sentMs + NOT_OFTENER_THAN_MS - Date.now()))
+    if (stale) return
+    stale = true
+    if (!response.writableNeedDrain) next()
   })
   response.once('close', () => {
     unsubscribe()

@@ -34,10 +34,14 @@ export interface ControlService {
 
 export interface ControlServer extends AsyncDisposable {
   readonly path: string
+  /** Frees the path for another supervisor; who is connected already is still served. */
+  release(): Promise<void>
 }
 
 // The largest honest request is one host's definition, a few kilobytes.
 const LONGEST_BODY = 64 * 1024
+// How long whoever sends more than that may take to notice the refusal.
+const LINGER_MS = 1000
 
 /**
  * Serves `service` as plain HTTP/1.1 on the Unix socket `path`, mode 0600. Bodies are bounded and checked
@@ -58,6 +62,7 @@ export const serveControl = async (
   const bound = await listenUnix(server, path)
   return {
     path,
+    release: () => bound.release(),
     [Symbol.asyncDispose]: async () => {
       await bound.release()
       await closeServer(server)
@@ -73,14 +78,15 @@ const closeServer = (server: Server): Promise<void> =>
     setTimeout(() => server.closeAllConnections(), 100).unref()
   })
 
-type Params = Record<string, string | undefined>
+/** In a query, a word may stand more than once. */
+type Params = Record<string, string | string[] | undefined>
 /** Answers with the value of a `Reply`, or with `undefined` once it has taken over the response. */
 type Handler = (call: Call) => unknown
 
 interface Call {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  readonly params: Params
+  readonly params: Record<string, string | undefined>
   readonly query: Params
 }
 
@@ -128,6 +134,7 @@ const routes = (service: ControlService) => {
 }
 
 const sendLogs = (response: ServerResponse, service: ControlService, { host, follow }: Params): undefined => {
+  if (Array.isArray(host)) throw invalid('it names more than one host')
   const wanted = (entry: LogEntry) => host === undefined || entry.host?.toLowerCase() === host.toLowerCase()
   const now = service.recentLogs().filter(wanted)
   return sendLines(
@@ -144,11 +151,40 @@ const handle = async (call: Call, handler: Handler): Promise<void> => {
     if (!response.headersSent && !response.writableEnded)
       plain(response, { ok: true, value: value ?? {} } satisfies Reply)
   } catch (thrown) {
-    // What is left of a refused body is not read; the connection cannot be used again.
-    if (!request.complete) response.setHeader('Connection', 'close')
     const error = asDproxyError(thrown)
-    fail(response, HTTP_STATUS[error.code] ?? 500, error)
+    const status = HTTP_STATUS[error.code] ?? 500
+    // In the middle of an answer nothing else can be said.
+    if (response.headersSent) response.destroy()
+    else if (request.complete) fail(response, status, error)
+    else refuseUnread(request, response, status, error)
   }
+}
+
+/**
+ * Answers at once, and closes the connection when what is left of the body has gone by, or soon: closing a Unix
+ * socket with unread bytes resets it, and the answer would be lost.
+ */
+const refuseUnread = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  status: number,
+  error: DproxyError,
+): void => {
+  const answer = textOf(replyOf(error))
+  response.writeHead(status, {
+    ...JSON_TYPE,
+    'Content-Length': Buffer.byteLength(answer),
+    Connection: 'close',
+  })
+  response.write(answer)
+  const end = () => {
+    clearTimeout(limit)
+    response.end()
+  }
+  const limit = setTimeout(end, LINGER_MS)
+  request.once('end', end)
+  request.once('close', end)
+  request.resume()
 }
 
 const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
@@ -161,16 +197,27 @@ const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
   SUPERVISOR_DOWN: 503,
 }
 
+const JSON_TYPE = { 'Content-Type': 'application/json' }
+
+const textOf = (value: unknown): string => `${JSON.stringify(value)}\n`
+
 const plain = (response: ServerResponse, value: unknown): undefined => {
-  response.setHeader('Content-Type', 'application/json')
-  response.end(`${JSON.stringify(value)}\n`)
+  response.writeHead(response.statusCode, JSON_TYPE)
+  response.end(textOf(value))
 }
 
 const fail = (response: ServerResponse, status: number, error: DproxyError): void => {
-  const { code, message, hint, stage } = error
   response.statusCode = status
-  plain(response, { ok: false, code, message, hint: hint ?? null, stage: stage ?? null } satisfies Reply)
+  plain(response, replyOf(error))
 }
+
+const replyOf = ({ code, message, hint, stage }: DproxyError): Reply => ({
+  ok: false,
+  code,
+  message,
+  hint: hint ?? null,
+  stage: stage ?? null,
+})
 
 const unknownRoute = ({ method, url }: IncomingMessage): DproxyError =>
   new DproxyError('REQUEST_INVALID', `there is no ${method} ${printable(url ?? '')} here`, {
@@ -188,18 +235,18 @@ const body = async <T>(request: IncomingMessage, schema: z.ZodType<T>): Promise<
   )
 }
 
-/** The whole body. One that is too long is left unread, so that the refusal can still be sent. */
+/** The whole body; what comes beyond the limit is not kept. */
 const read = (request: IncomingMessage): Promise<Buffer> =>
   new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
-    request.on('data', (chunk: Buffer) => {
+    const keep = (chunk: Buffer) => {
       length += chunk.length
-      chunks.push(chunk)
-      if (length <= LONGEST_BODY) return
-      request.pause()
-      reject(invalid(`its body is longer than ${LONGEST_BODY} bytes`))
-    })
+      if (length <= LONGEST_BODY) return void chunks.push(chunk)
+      request.off('data', keep)
+      return reject(invalid(`its body is longer than ${LONGEST_BODY} bytes`))
+    }
+    request.on('data', keep)
     request.once('end', () => resolve(Buffer.concat(chunks)))
     request.once('error', reject)
   })

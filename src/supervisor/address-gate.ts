@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
+import { deferred } from '../base/deferred.js'
 
 // sshd drops connections at random once more than ten wait for their login (sshd_config(5), MaxStartups
 // 10:30:100). Several hosts can stand behind one address: a jump host, a test machine, a NAT.
@@ -8,13 +9,21 @@ const LOGINS_AT_ONCE = 6
 export class AddressGate {
   readonly #limits = new Map<string, LimitFunction>()
 
-  async through<T>(name: string, login: () => Promise<T>): Promise<T> {
+  /** Rejects at once when `signal` aborts while `login` still waits for its turn. */
+  async through<T>(name: string, login: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const limit = this.#limits.get(name) ?? pLimit(LOGINS_AT_ONCE)
     this.#limits.set(name, limit)
-    try {
-      return await limit(login)
-    } finally {
+    const left = deferred<never>()
+    const leave = () => left.reject(signal.reason)
+    signal.addEventListener('abort', leave, { once: true })
+    const mine = limit(() => {
+      // From here on the login itself hears the signal, and cleans up after itself.
+      signal.removeEventListener('abort', leave)
+      signal.throwIfAborted()
+      return login()
+    }).finally(() => {
       if (limit.activeCount === 0 && limit.pendingCount === 0) this.#limits.delete(name)
-    }
+    })
+    return Promise.race([mine, left.promise])
   }
 }

@@ -2,6 +2,7 @@ import { request } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { DproxyError } from '../base/errors.js'
 import { formatDuration } from '../base/duration.js'
+import { printable } from '../base/text.js'
 import { within } from '../base/timeout.js'
 
 /** What a Docker engine says of itself. */
@@ -68,23 +69,25 @@ const get = (stream: Duplex, signal: AbortSignal): Promise<string> =>
   }).catch((failure: unknown) => {
     if (failure instanceof DproxyError) throw failure
     signal.throwIfAborted()
-    throw notAnEngine(failure instanceof Error ? failure.message : String(failure))
+    const why = failure instanceof Error ? failure.message : String(failure)
+    throw unreachable(`the Docker engine gave no answer: ${printable(why)}`)
   }) as Promise<string>
 
 const parse = (body: string, remoteSocket: string): EngineVersion => {
   try {
     const { Version, ApiVersion } = JSON.parse(body) as Record<string, unknown>
-    if (typeof Version === 'string' && typeof ApiVersion === 'string') {
-      return { version: Version, apiVersion: ApiVersion }
-    }
+    if (isShort(Version) && isShort(ApiVersion)) return { version: Version, apiVersion: ApiVersion }
   } catch {
     // Falls through: not JSON is not an engine either.
   }
-  throw notAnEngine(`what answers behind ${remoteSocket} is not a Docker engine`)
+  throw unreachable(`what answers behind ${remoteSocket} is not a Docker engine`)
 }
 
-const notAnEngine = (why: string): DproxyError =>
-  new DproxyError('ENGINE_UNREACHABLE', `the Docker engine gave no answer: ${why}`, {
+// It is logged and shown with every status.
+const isShort = (value: unknown): value is string => typeof value === 'string' && value.length <= 100
+
+const unreachable = (message: string): DproxyError =>
+  new DproxyError('ENGINE_UNREACHABLE', message, {
     stage: 'engine',
     hint: "is `remoteSocket` the engine's socket, and is the engine running?",
   })

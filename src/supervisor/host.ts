@@ -17,6 +17,8 @@ export interface HostOptions {
   readonly env: Env
   readonly log: EventLog
   readonly gate: AddressGate
+  /** How many streams were cut when the host that this one takes the place of was stopped. */
+  readonly cutBefore: number
   readonly onChange: () => void
 }
 
@@ -31,8 +33,9 @@ export class Host {
   #ssh: string
   #draining = false
   #drainingSinceMs = 0
+  readonly #hurry = new AbortController()
 
-  private constructor({ definition, agentSocket, env, log, gate, onChange }: HostOptions) {
+  private constructor({ definition, agentSocket, env, log, gate, cutBefore, onChange }: HostOptions) {
     this.definition = definition
     this.#agentSocket = agentSocket
     this.#log = log
@@ -48,13 +51,13 @@ export class Host {
           onResolved: (resolved) => {
             this.#ssh = where(resolved)
           },
-          throttle: (name, work) => gate.through(name, work),
+          throttle: (name, work) => gate.through(name, work, signal),
         }),
       remoteSocket: remoteSocketOf(definition),
       connectTimeoutMs: definition.connectTimeoutMs,
       keepAlive: definition.keepAlive,
+      cutBefore,
       onChange: () => this.#onLinkChange(),
-      onLost: (error) => log.warn(definition.name, error.message),
     })
   }
 
@@ -82,10 +85,20 @@ export class Host {
     return this.#agentSocket
   }
 
-  /** Tries now: a failed host once more, a retrying one without waiting. */
-  retry(agentSocket: string | null): void {
+  /** From now on, this agent is asked for keys: the last one may be gone with the session it belonged to. */
+  handOver(agentSocket: string | null): void {
     this.#agentSocket = agentSocket ?? this.#agentSocket
+  }
+
+  /** Tries now: a failed host once more, a retrying one without waiting. */
+  retry(): void {
     this.#link.connect()
+  }
+
+  /** Lets a drain under way last for no more than `drainMs` from now; false when there is none. */
+  hasten(drainMs: number): boolean {
+    if (this.#draining) setTimeout(() => this.#hurry.abort(), drainMs).unref()
+    return this.#draining
   }
 
   /** Drains, then stops. Resolves with how many streams were cut. */
@@ -96,10 +109,13 @@ export class Host {
     this.#onChange()
     if (this.#proxy.openStreams > 0)
       this.#log.info(name, `draining ${count(this.#proxy.openStreams, 'stream')}`)
-    const cut = await this.#proxy.close(drainMs, hurry)
-    await this.#link.close()
-    this.#log.info(name, `stopped; ${socket} is removed${cut > 0 ? `; ${count(cut, 'stream')} cut` : ''}`)
-    return cut
+    try {
+      const cut = await this.#proxy.close(drainMs, AbortSignal.any([hurry, this.#hurry.signal]))
+      this.#log.info(name, `stopped; ${socket} is removed${cut > 0 ? `; ${count(cut, 'stream')} cut` : ''}`)
+      return cut
+    } finally {
+      await this.#link.close()
+    }
   }
 
   cut(streamId: string): boolean {

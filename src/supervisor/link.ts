@@ -8,6 +8,7 @@ import { formatDuration } from '../base/duration.js'
 import { aborted, within } from '../base/timeout.js'
 import { delayBefore } from './backoff.js'
 import { askVersion, type EngineVersion } from './engine.js'
+import { HoldDown } from './hold-down.js'
 import { keepAlive, type KeepAlive } from './keep-alive.js'
 
 /** What a link needs of an SSH connection; `Lane` of src/ssh is one. */
@@ -26,21 +27,21 @@ export interface LinkOptions {
   readonly remoteSocket: string
   readonly connectTimeoutMs: number
   readonly keepAlive: KeepAlive
+  /** How many streams were just cut by the link that this one takes the place of. */
+  readonly cutBefore?: number
   /** Hears every change of state and stage. */
   readonly onChange: () => void
-  readonly onLost: (error: DproxyError) => void
 }
 
 /** The states a link itself can be in; `draining` is its host's. */
 export type LinkState = Exclude<HostState, 'draining'>
 
-// Promise 2: after a loss under live streams, nobody is served for this long, however quickly the link is
-// back. A docker CLI whose `exec` stream was cut asks for the exit code right after, and an answer would read
-// as "exited with 0" (measured: refused for 1 s it reports a failure).
-const HOLD_DOWN_MS = 1000
-
 // A client's interest makes the next try come at once, but a busy client must not turn the back-off into a storm.
 const CLIENTS_WAKE_AFTER_MS = 1000
+
+// A link that holds for less than this counts as one more failed try: a server that lets us in and hangs up
+// would otherwise be asked several times a second, for ever.
+const HOLDS_AFTER_MS = 10_000
 
 /**
  * What connects us to one host: an SSH connection that is made, watched, and made again when it is lost.
@@ -59,15 +60,18 @@ export class Link {
   #lane: LinkLane | undefined
   #reconnects = 0
   #nextTryAtMs: number | null = null
-  /** Set by a loss that cut streams, until the link is up again. */
-  #cutAtMs: number | undefined
-  #settled: Deferred<void> = deferred()
+  readonly #holdDown = new HoldDown()
+  /** After a loss that cut nothing, a client waits for the first new try instead of being refused. */
+  #clientsMayWait = false
+  /** While clients may wait: resolves once it is known whether the link comes up. */
+  #settled: Deferred<void> | undefined
   #wake: AbortController | undefined
   #running: Promise<void> | undefined
 
   constructor(options: LinkOptions) {
     this.#options = options
     setMaxListeners(0, this.#stop.signal)
+    this.#holdDown.onLost(options.cutBefore ?? 0)
   }
 
   get state(): LinkState {
@@ -113,15 +117,15 @@ export class Link {
   }
 
   /**
-   * Opens one stream to the engine. A client may wait here for the link at a cold start, for the link's time
-   * limit; after a loss that cut streams it gets an error instead (promise 2).
+   * Opens one stream to the engine. A client may wait here for the link, for the link's time limit, at a cold
+   * start and right after a loss that cut nothing; after one that cut streams it gets an error (promise 2).
    * @throws DproxyError that says why the host cannot be served now
    */
   async openStream(signal: AbortSignal): Promise<Duplex> {
-    this.#refuseWhileHeldDown()
-    if (this.#state === 'idle') this.connect()
-    if (this.#state === 'connecting') await this.#settledInTime(signal)
     if (this.#state === 'retrying' && Date.now() - this.#sinceMs >= CLIENTS_WAKE_AFTER_MS) this.#wake?.abort()
+    if (this.#state === 'idle') this.connect()
+    if (this.#holdDown.holds(this.#state === 'up')) throw this.#cut()
+    if (this.#settled) await this.#settledInTime(this.#settled.promise, signal)
     const lane = this.#lane
     if (this.#state !== 'up' || !lane) throw this.#down()
     try {
@@ -136,6 +140,7 @@ export class Link {
   /** Ends the link for good. */
   async close(): Promise<void> {
     this.#stop.abort(new DproxyError('STOPPED', 'the host was stopped'))
+    this.#wake?.abort()
     this.#lane?.close()
     await this.#running
     this.#enter('stopped')
@@ -144,19 +149,30 @@ export class Link {
   async #run(): Promise<void> {
     const { signal } = this.#stop
     for (let failures = 0; !signal.aborted;) {
-      try {
-        const lane = await this.#bringUp()
-        failures = 0
-        await this.#watch(lane)
-      } catch (failure) {
-        if (signal.aborted) return
-        const error = asDproxyError(failure)
-        this.#note(error)
-        if (needsUser(error.code)) return this.#fail()
-        failures += 1
-        await this.#pause(delayBefore(failures))
-      }
+      const { error, heldMs } = await this.#attempt()
+      if (signal.aborted) return
+      this.#note(error)
+      if (needsUser(error.code)) return this.#fail()
+      if (heldMs !== undefined && heldMs >= HOLDS_AFTER_MS) failures = 0
+      failures += 1
+      this.#clientsMayWait = failures === 1 && heldMs !== undefined && !this.#holdDown.holds(false)
+      await this.#pause(delayBefore(failures))
       if (!signal.aborted) this.#enter('connecting')
+    }
+  }
+
+  /** Brings the link up. Resolves when that failed, or it was lost: with why, and how long it was up, if at all. */
+  async #attempt(): Promise<{ error: DproxyError; heldMs: number | undefined }> {
+    let upAtMs: number | undefined
+    try {
+      const lane = await this.#bringUp()
+      upAtMs = performance.now()
+      return await aborted(lane.lost)
+    } catch (failure) {
+      const error = asDproxyError(failure)
+      if (upAtMs === undefined) return { error, heldMs: undefined }
+      this.#reconnects += 1
+      return { error, heldMs: performance.now() - upAtMs }
     }
   }
 
@@ -184,30 +200,17 @@ export class Link {
   #adopt(lane: LinkLane): void {
     lane.lost.throwIfAborted()
     this.#lane = lane
+    // From here on, not from `up` on: a lane kept while the engine is away must be found out when it dies.
+    void keepAlive(lane, this.#options.keepAlive, lane.lost)
     lane.lost.addEventListener(
       'abort',
       () => {
         // Runs before the lane destroys its streams: nobody can be served between the loss and the hold-down.
-        if (lane.openStreams > 0 && this.#state === 'up') this.#cutAtMs = Date.now()
+        if (this.#state === 'up') this.#holdDown.onLost(lane.openStreams)
         this.#lane = undefined
       },
       { once: true },
     )
-  }
-
-  /** Resolves only by throwing: with the reason, when the lane is lost. */
-  async #watch(lane: LinkLane): Promise<void> {
-    const { signal } = this.#stop
-    void keepAlive(lane, this.#options.keepAlive, AbortSignal.any([signal, lane.lost]))
-    try {
-      await Promise.race([aborted(lane.lost), aborted(signal)])
-    } catch (failure) {
-      if (!signal.aborted) {
-        this.#reconnects += 1
-        this.#options.onLost(asDproxyError(failure))
-      }
-      throw failure
-    }
   }
 
   async #pause(ms: number): Promise<void> {
@@ -215,9 +218,7 @@ export class Link {
     this.#stage = null
     this.#enter('retrying')
     this.#wake = new AbortController()
-    await sleep(ms, undefined, { signal: AbortSignal.any([this.#wake.signal, this.#stop.signal]) }).catch(
-      () => undefined,
-    )
+    await sleep(ms, undefined, { signal: this.#wake.signal }).catch(() => undefined)
     this.#wake = undefined
     this.#nextTryAtMs = null
   }
@@ -232,9 +233,14 @@ export class Link {
     if (this.#state !== state) this.#sinceMs = Date.now()
     this.#state = state
     if (state === 'up') this.#error = undefined
-    if (state === 'connecting') this.#settled = deferred()
-    else this.#settled.resolve()
+    if (state === 'connecting' || (state === 'retrying' && this.#clientsMayWait)) this.#settled ??= deferred()
+    else this.#settle()
     this.#options.onChange()
+  }
+
+  #settle(): void {
+    this.#settled?.resolve()
+    this.#settled = undefined
   }
 
   #begin(stage: Stage): void {
@@ -255,35 +261,26 @@ export class Link {
     this.#options.onChange()
   }
 
-  #refuseWhileHeldDown(): void {
-    if (this.#cutAtMs === undefined) return
-    const over = this.#state === 'up' && Date.now() - this.#cutAtMs >= HOLD_DOWN_MS
-    if (!over) throw this.#down()
-    this.#cutAtMs = undefined
-  }
-
-  async #settledInTime(signal: AbortSignal): Promise<void> {
+  async #settledInTime(settled: Promise<void>, signal: AbortSignal): Promise<void> {
     const { connectTimeoutMs } = this.#options
     const late = () =>
       new DproxyError('LINK_DOWN', `not connected within ${formatDuration(connectTimeoutMs)}`, {
         hint: 'see: dproxy status',
       })
-    await within(connectTimeoutMs, signal, late, () => this.#settled.promise)
+    await within(connectTimeoutMs, signal, late, () => settled)
   }
 
   /** Why nobody can be served now, for the client that asked. */
   #down(): DproxyError {
-    const error = this.#error?.error
-    if (this.#cutAtMs !== undefined) {
-      return new DproxyError(
-        'LINK_DOWN',
-        'the SSH connection was lost while requests were running; what they were doing may not have finished',
-        {
-          hint: 'try again in a moment',
-          cause: error,
-        },
-      )
-    }
-    return error ?? new DproxyError('LINK_DOWN', `the host is ${this.#state}`, { hint: 'see: dproxy status' })
+    const known = this.#error?.error
+    return known ?? new DproxyError('LINK_DOWN', `the host is ${this.#state}`, { hint: 'see: dproxy status' })
+  }
+
+  #cut(): DproxyError {
+    return new DproxyError(
+      'LINK_DOWN',
+      'the SSH connection was lost while requests were running; what they were doing may not have finished',
+      { hint: 'try again in a moment', cause: this.#error?.error },
+    )
   }
 }

@@ -38,14 +38,14 @@ export const runSupervisor = async ({
   const control = controlSocketPath(env)
   const info = { pid, version, since: new Date().toISOString(), control }
   const supervisor = new Supervisor({ env, log, info })
-  await using server = await claim(env, control, supervisor, version)
-  log.info(null, `dproxy ${version} supervises at ${server.path}, pid ${pid}`)
   let stops = 0
   onStop(() => {
     stops += 1
     if (stops === 1) void supervisor.shutdown(DRAIN_MS)
     else supervisor.hurry()
   })
+  await using server = await claim(env, control, supervisor, version)
+  log.info(null, `dproxy ${version} supervises at ${server.path}, pid ${pid}`)
   supervisor.leaveIfEmpty(UNUSED_MS)
   await onReady?.(supervisor)
   await new Promise<void>((resolve) => {
@@ -53,6 +53,8 @@ export const runSupervisor = async ({
     else supervisor.emptied.addEventListener('abort', () => resolve(), { once: true })
   })
   log.info(null, 'the supervisor leaves: no host is left')
+  await server.release()
+  supervisor.hasLeft()
 }
 
 /** Takes the control socket; a lock keeps two starters from clearing away each other's. */

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import type {
   DownReply,
+  HostDefinition,
   HostStatus,
   LogEntry,
   Status,
@@ -11,6 +12,7 @@ import type {
 } from '../control/messages.js'
 import { SCHEMA_VERSION } from '../control/messages.js'
 import type { ControlService } from '../control/server.js'
+import { deferred } from '../base/deferred.js'
 import { DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 import { AddressGate } from './address-gate.js'
@@ -39,6 +41,7 @@ export class Supervisor implements ControlService {
   readonly #hurry = new AbortController()
   readonly #watchers = new Set<() => void>()
   readonly #emptied = new AbortController()
+  readonly #left = deferred<void>()
   #stopping = false
 
   constructor(options: SupervisorOptions) {
@@ -67,62 +70,37 @@ export class Supervisor implements ControlService {
   /**
    * Starts a host, restarts one whose definition has changed, tries again where one failed, and leaves one
    * alone that already runs as asked.
-   * @throws DproxyError SOCKET_* when its socket cannot be made; the host is not started then
+   * @throws DproxyError SOCKET_* when its socket cannot be made; the host is not started then. SUPERVISOR_DOWN
+   * when it stops, once it has left its control socket
    */
-  up(request: UpRequest): Promise<UpReply> {
-    const { definition, agent, lazy, evenProtected } = request
-    return this.#inTurn(definition.name, async (): Promise<UpReply> => {
-      this.#refuseWhenStopping()
-      const running = this.#find(definition.name)
-      if (running && sameDefinition(running, request)) {
-        const retried = !lazy && running.status().state !== 'up'
-        if (retried) running.retry(agent)
-        return { action: retried ? 'retried' : 'unchanged' }
-      }
-      this.#refuseSharedSocket(definition.name, definition.socket)
-      if (running && !evenProtected) refuseProtected(running)
-      if (running) await this.#stop(running, 0)
-      const { env, log } = this.#options
-      const onChange = () => this.#changed()
-      const host = await Host.start({
-        definition,
-        agentSocket: agent,
-        env,
-        log,
-        gate: this.#gate,
-        onChange,
-        lazy,
-      })
-      this.#hosts.set(key(definition.name), host)
-      this.#changed()
-      return { action: running ? 'restarted' : 'started' }
-    })
+  async up(request: UpRequest): Promise<UpReply> {
+    try {
+      return await this.#inTurn(request.definition.name, () => this.#up(request))
+    } catch (failure) {
+      // Whoever hears that we stop starts another supervisor, and that one needs our place.
+      if (this.#stopping) await this.#left.promise
+      throw failure
+    }
   }
 
   /** @throws DproxyError HOST_UNKNOWN when no such host runs */
   down(name: string, drainMs: number): Promise<DownReply> {
-    return this.#inTurn(name, async () => ({ cut: await this.#stop(this.#running(name), drainMs) }))
+    const draining = this.#find(name)?.hasten(drainMs)
+    return this.#inTurn(name, async () => {
+      // Whoever asked first has stopped it.
+      if (draining && !this.#find(name)) return { cut: 0 }
+      return { cut: await this.#stop(this.#running(name), drainMs) }
+    })
   }
 
-  /** Stops and starts a host as it is defined now. */
+  /** Stops and starts a host, by the definition it runs with. */
   restart(name: string, drainMs: number): Promise<DownReply> {
     return this.#inTurn(name, async () => {
+      this.#refuseWhenStopping()
       const host = this.#running(name)
-      const { agentSocket } = host
       const cut = await this.#stop(host, drainMs)
-      const { env, log } = this.#options
-      const onChange = () => this.#changed()
-      const { definition } = host
-      const fresh = await Host.start({
-        definition,
-        agentSocket,
-        env,
-        log,
-        gate: this.#gate,
-        onChange,
-        lazy: false,
-      })
-      this.#hosts.set(key(name), fresh)
+      this.#refuseWhenStopping()
+      await this.#start(host.definition, host.agentSocket, false, cut)
       return { cut }
     })
   }
@@ -150,11 +128,14 @@ export class Supervisor implements ControlService {
     return () => void this.#watchers.delete(listener)
   }
 
-  /** Drains and stops every host, all at once. */
+  /** Drains and stops every host, all at once, those included that are just being started. */
   async shutdown(drainMs: number): Promise<void> {
     this.#stopping = true
-    const names = Array.from(this.#hosts.values(), ({ definition }) => definition.name)
-    await Promise.allSettled(names.map((name) => this.down(name, drainMs)))
+    while (!this.#isEmpty) {
+      const names = Array.from(this.#hosts.values(), ({ definition }) => definition.name)
+      await Promise.allSettled(names.map((name) => this.down(name, drainMs)))
+      await Promise.allSettled(this.#changes.values())
+    }
     this.#emptied.abort()
   }
 
@@ -173,6 +154,27 @@ export class Supervisor implements ControlService {
     }, afterMs).unref()
   }
 
+  /** The control socket's path is free for another supervisor. */
+  hasLeft(): void {
+    this.#left.resolve()
+  }
+
+  async #up({ definition, agent, lazy, evenProtected }: UpRequest): Promise<UpReply> {
+    this.#refuseWhenStopping()
+    const running = this.#find(definition.name)
+    if (running && sameDefinition(running, definition)) {
+      running.handOver(agent)
+      const retried = !lazy && running.status().state !== 'up'
+      if (retried) running.retry()
+      return { action: retried ? 'retried' : 'unchanged' }
+    }
+    this.#refuseSharedSocket(definition.name, definition.socket)
+    if (running && !evenProtected) refuseProtected(running)
+    const cut = running ? await this.#stop(running, 0) : 0
+    await this.#start(definition, agent, lazy, cut)
+    return { action: running ? 'restarted' : 'started' }
+  }
+
   #find(name: string): Host | undefined {
     return this.#hosts.get(key(name))
   }
@@ -181,6 +183,20 @@ export class Supervisor implements ControlService {
     const host = this.#find(name)
     if (host) return host
     throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, { hint: `start it: dproxy up ${name}` })
+  }
+
+  async #start(
+    definition: HostDefinition,
+    agentSocket: string | null,
+    lazy: boolean,
+    cutBefore: number,
+  ): Promise<void> {
+    const { env, log } = this.#options
+    const gate = this.#gate
+    const onChange = () => this.#changed()
+    const host = await Host.start({ definition, agentSocket, env, log, gate, cutBefore, onChange, lazy })
+    this.#hosts.set(key(definition.name), host)
+    this.#changed()
   }
 
   async #stop(host: Host, drainMs: number): Promise<number> {
@@ -237,5 +253,5 @@ const refuseProtected = (host: Host): void => {
   )
 }
 
-const sameDefinition = (host: Host, { definition }: UpRequest): boolean =>
+const sameDefinition = (host: Host, definition: HostDefinition): boolean =>
   JSON.stringify(host.definition) === JSON.stringify(definition)

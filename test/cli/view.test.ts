@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest'
+import { formatDuration } from '../../src/base/duration.js'
+import { HOST_STATES, type Status } from '../../src/control/messages.js'
+import { logLine } from '../../src/cli/logs.js'
+import { failureText, paintFor, paintState } from '../../src/cli/paint.js'
+import { statusTable } from '../../src/cli/status-view.js'
+import { hostStatus } from '../control/support.js'
+
+const plain = paintFor({ colors: false })
+const atMs = Date.parse('2026-01-31T10:00:00Z')
+const of = (...hosts: Status['hosts']): Status => ({ schemaVersion: 1, atMs, supervisor: null, hosts })
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/u
+const HOSTILE = 'a\u001b]0;owned\u0007\u001b[31m\rb\u009bc\u202ed\ne'
+
+test('every state is told in words, also without colours', () => {
+  for (const state of HOST_STATES) {
+    expect(paintState(state, plain)).toContain(state)
+    expect(paintState(state, plain)).not.toMatch(CONTROL)
+  }
+})
+
+test('columns line up, whatever is in them', () => {
+  const text = statusTable(of(hostStatus('a'), hostStatus('production-frankfurt', { rttMs: null })), plain)
+  const [head, ...rows] = text.trimEnd().split('\n')
+  for (const row of rows) expect(row.indexOf('/tmp/')).toBe(head?.indexOf('SOCKET'))
+  expect(rows[0]).toContain(' 1 h')
+})
+
+test('nothing that comes from a server or a file moves the cursor or starts a line of its own', () => {
+  const error = { code: 'X', message: HOSTILE, hint: HOSTILE, stage: 'login' as const, at: '' }
+  const host = hostStatus('prod', {
+    state: 'failed',
+    ssh: HOSTILE,
+    socket: HOSTILE,
+    engine: { version: HOSTILE, apiVersion: HOSTILE },
+    lastError: error,
+  })
+  const shown = statusTable(of(host), plain)
+  expect(shown).not.toMatch(CONTROL)
+  expect(shown.trimEnd().split('\n')).toHaveLength(4)
+  const line = logLine({ time: 't', level: 'error', host: HOSTILE, message: HOSTILE }, plain)
+  expect(line).not.toMatch(CONTROL)
+  expect(line).not.toContain('\n')
+  expect(failureText(error, plain, 'prod')).not.toMatch(CONTROL)
+})
+
+test('why a host is not up stands under the table, with the next step; of one that is up, nothing', () => {
+  const lastError = {
+    code: 'X',
+    message: 'connection refused',
+    hint: 'is sshd running?',
+    stage: 'connect' as const,
+    at: '',
+  }
+  const away = hostStatus('lab', { state: 'retrying', nextTryMs: 4200, lastError })
+  const shown = statusTable(of(hostStatus('prod', { lastError }), away), plain)
+  expect(shown).toContain(`next in ${formatDuration(4200)}`)
+  expect(shown.match(/connection refused/gu)).toHaveLength(1)
+  expect(shown).toContain('  lab: connect: connection refused\n    next: is sshd running?\n')
+})

@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest'
+import { delayBefore } from '../../src/supervisor/backoff.js'
+
+test('waits double up to half a minute and never exceed it, for ever', () => {
+  const longest = [1, 2, 3, 4, 5, 6, 7, 8, 100, 1e9].map((attempt) => delayBefore(attempt, () => 1))
+  expect(longest).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000, 30_000])
+})
+
+test('waits are drawn from the upper half, so that many hosts do not come back together', () => {
+  expect(delayBefore(3, () => 0)).toBe(1000)
+  const drawn = Array.from({ length: 1000 }, () => delayBefore(7))
+  expect(Math.min(...drawn)).toBeGreaterThanOrEqual(15_000)
+  expect(Math.max(...drawn)).toBeLessThanOrEqual(30_000)
+  expect(new Set(drawn).size).toBeGreaterThan(500)
+})
