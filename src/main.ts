@@ -2,6 +2,7 @@
 /** argv in, exit code out: the only reader of the process's arguments, signals and streams. */
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isatty, type WriteStream } from 'node:tty'
 import { runCommandLine } from './cli/run.js'
@@ -27,8 +28,16 @@ const outputOf = (stream: WriteStream, fd: number): Output => ({
   write: (text) => void stream.write(text),
 })
 
+/** The environment; a relative run directory counts from here, also for the supervisor, which runs elsewhere. */
+const environment = (): NodeJS.ProcessEnv => {
+  const { DPROXY_RUNTIME_DIR: dir } = process.env
+  return dir ? { ...process.env, DPROXY_RUNTIME_DIR: resolve(dir) } : process.env
+}
+
 const ask = async (question: string): Promise<string> => {
   const reader = createInterface({ input: process.stdin, output: process.stderr })
+  // In raw mode Ctrl-C is a key, and readline keeps it to itself.
+  reader.on('SIGINT', () => interrupt.abort(new DproxyError('INTERRUPTED', 'interrupted')))
   try {
     return await reader.question(question, { signal: interrupt.signal })
   } finally {
@@ -60,7 +69,7 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
   version: string
 }
 const io: Io = {
-  env: process.env,
+  env: environment(),
   cwd: process.cwd(),
   self: [process.execPath, main],
   pid: process.pid,

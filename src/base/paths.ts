@@ -32,7 +32,6 @@ export const runtimeDir = (env: Env): string => {
 
 /** Every file name of ours, in one place. */
 export const controlSocketPath = (env: Env): string => join(runtimeDir(env), 'control.sock')
-export const startLockPath = (env: Env): string => join(runtimeDir(env), 'start')
 export const stateDir = (env: Env): string => join(xdg(env, 'XDG_STATE_HOME', '.local/state'), 'dproxy')
 export const logPath = (env: Env): string => join(stateDir(env), 'dproxy.log')
 export const cacheDir = (env: Env): string => join(xdg(env, 'XDG_CACHE_HOME', '.cache'), 'dproxy')

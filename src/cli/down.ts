@@ -36,7 +36,7 @@ export const down: Command = {
 
 export const restart: Command = {
   usage: 'restart [names..]',
-  summary: 'Stop hosts and start them again as they are defined now',
+  summary: 'Stop hosts and start them again; a changed config takes effect with `up`',
   positionals: { names: 'Names or @tags; none: the only host that runs' },
   options: OPTIONS,
   examples: [

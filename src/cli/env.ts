@@ -8,7 +8,7 @@ const SHELLS = ['sh', 'fish', 'powershell'] as const
 type Shell = (typeof SHELLS)[number]
 
 export const env: Command = {
-  usage: 'env <names..>',
+  usage: 'env [names..]',
   summary: 'Print the command that points Docker clients of this shell at a host',
   positionals: { names: 'The host' },
   options: {
@@ -20,10 +20,10 @@ export const env: Command = {
   ],
   run: async (words, io) => {
     const names = strings(words.names)
-    if (names.length !== 1)
-      throw new DproxyError('USAGE', 'a shell talks to one host at a time', {
-        hint: 'name one: dproxy env prod',
-      })
+    if (names.length !== 1) {
+      const what = names.length === 0 ? 'which host?' : 'a shell talks to one host at a time'
+      throw new DproxyError('USAGE', what, { hint: 'name one: dproxy env prod' })
+    }
     const registry = await registryOf(words, io)
     // Ad-hoc hosts are in no file; asking the supervisor is local and dials nothing.
     const [host] = pick(withStopped(await statusNow(controlClient(io)), registry), names).hosts

@@ -21,6 +21,14 @@ export const statusNow = async (client: ControlClient): Promise<Status> => {
   }
 }
 
+/** Tells the user when a supervisor of another version runs: what this version mended is not mended there. */
+export const noteVersion = ({ supervisor }: Status, { quiet, json }: GlobalWords, io: Io): void => {
+  if (!supervisor || supervisor.version === io.version || quiet || json) return
+  io.err.write(
+    `note: the running supervisor is dproxy ${printable(supervisor.version)}, this command ${io.version}; to renew it: dproxy down --all\n`,
+  )
+}
+
 /** The status while no supervisor runs. */
 export const nobody = (): Status => ({
   schemaVersion: SCHEMA_VERSION,

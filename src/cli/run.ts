@@ -2,7 +2,7 @@ import yargs, { type Argv } from 'yargs'
 import { asDproxyError, DproxyError, exitCodeOf, type ExitCode } from '../base/errors.js'
 import { printable } from '../base/text.js'
 import { nearest } from '../registry/nearest.js'
-import type { Command, Words } from './command.js'
+import { strings, type Command, type Words } from './command.js'
 import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
 import { COMMANDS, VERBS, verbOf } from './table.js'
@@ -41,7 +41,18 @@ const dispatch = async (args: readonly string[], io: Io): Promise<ExitCode> => {
     return printed === '' ? 2 : 0
   }
   refuseRepeated(chosen.command, chosen.words)
-  return chosen.command.run(chosen.words, io)
+  return chosen.command.run(withWordsAfterDashes(chosen.command, chosen.words), io)
+}
+
+/** What stands behind `--` are words too, whatever they begin with; yargs would drop them without a sound. */
+const withWordsAfterDashes = ({ usage }: Command, words: Words): Words => {
+  const rest = strings(words['--'])
+  if (rest.length === 0) return words
+  const [, list] = /\[(\w+)\.\.\]$/u.exec(usage) ?? []
+  if (list !== undefined) return { ...words, [list]: [...strings(words[list]), ...rest] }
+  throw new DproxyError('USAGE', `there is no place for the word "${printable(rest[0] ?? '')}" here`, {
+    hint: `dproxy ${usage.split(' ')[0]} --help`,
+  })
 }
 
 /** yargs makes a list of an option that is given twice; taking one of the two in silence would be a guess. */
@@ -83,6 +94,7 @@ const build = (io: Io, choose: (command: Command, words: Words) => void): Argv =
       'camel-case-expansion': false,
       'parse-positional-numbers': false,
       'strip-aliased': true,
+      'populate--': true,
     })
     .options(GLOBAL_OPTIONS)
     .group(Object.keys(GLOBAL_OPTIONS), 'Everywhere:')
@@ -121,6 +133,9 @@ const declare = (parser: Argv, command: Command, choose: (command: Command, word
 /** yargs' complaint as one sentence of ours, with the nearest word that exists. */
 const usageError = ({ message }: Error, command: Command | undefined): DproxyError => {
   const help = `dproxy ${command ? `${verbOf(command)} ` : ''}--help`
+  const [, unfinished] = /^Not enough arguments following: (.+)$/u.exec(message) ?? []
+  if (unfinished !== undefined)
+    return new DproxyError('USAGE', `--${printable(unfinished)} needs a value`, { hint: help })
   const [, unknown] = /^Unknown arguments?: (.+)$/u.exec(message) ?? []
   if (unknown === undefined) {
     return new DproxyError('USAGE', printable(message.split('\n').join(' ')), { hint: help })

@@ -5,7 +5,7 @@ import { asDproxyError } from '../base/errors.js'
 import { userConfigPath } from '../base/paths.js'
 import type { Registry } from '../registry/load.js'
 import { strings, type Command, type Words } from './command.js'
-import { nobody, pick, registryOf, statusNow, withStopped } from './hosts.js'
+import { nobody, noteVersion, pick, registryOf, statusNow, withStopped } from './hosts.js'
 import type { Io } from './io.js'
 import { paintFor } from './paint.js'
 import { redrawing } from './redraw.js'
@@ -28,7 +28,9 @@ export const status: Command = {
     const client = controlClient(io)
     const show = (now: Status) => pick(withStopped(now, registry), strings(words.names))
     if (words.watch !== true) {
-      print(show(await statusNow(client)), registry, words, io)
+      const now = await statusNow(client)
+      noteVersion(now, words, io)
+      print(show(now), registry, words, io)
       return 0
     }
     const draw = drawing(words, io, registry)

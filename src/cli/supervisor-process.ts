@@ -13,8 +13,8 @@ const STARTS_WITHIN_MS = 15_000
 const LEAVES_WITHIN_MS = 2000
 
 /** The client of this user's control socket, whether or not anybody serves it. */
-export const controlClient = ({ env }: Pick<Io, 'env'>): ControlClient =>
-  new ControlClient(controlSocketPath(env))
+export const controlClient = ({ env, version }: Pick<Io, 'env' | 'version'>): ControlClient =>
+  new ControlClient(controlSocketPath(env), { version })
 
 /**
  * Makes sure that a supervisor runs: one that does already, or a new one in the background.
@@ -23,15 +23,27 @@ export const controlClient = ({ env }: Pick<Io, 'env'>): ControlClient =>
 export const ensureSupervisor = async (io: Io): Promise<ControlClient> => {
   const client = controlClient(io)
   if (await answers(client)) return client
-  const ended = startDetached(io)
   const deadline = Date.now() + STARTS_WITHIN_MS
-  for (let waitMs = 10; Date.now() < deadline; waitMs = Math.min(waitMs * 1.5, 100)) {
-    if (await answers(client)) return client
-    const code = await Promise.race([ended, sleep(waitMs, undefined)])
-    // 0: it left because another one had just started; that one answers in a moment.
-    if (code !== undefined && code !== 0) throw await couldNotStart(io, `it ended with code ${code}`)
+  while (Date.now() < deadline) {
+    // Ends with 0 when another one had the place; should that one leave before it answers us, ours tries again.
+    if (await answersUnlessEnded(client, startDetached(io), deadline, io)) return client
   }
   throw await couldNotStart(io, 'it did not answer')
+}
+
+const answersUnlessEnded = async (
+  client: ControlClient,
+  ended: Promise<number>,
+  deadline: number,
+  io: Io,
+): Promise<boolean> => {
+  let code: number | undefined
+  for (let waitMs = 10; code === undefined && Date.now() < deadline; waitMs = Math.min(waitMs * 1.5, 100)) {
+    code = await Promise.race([ended, sleep(waitMs, undefined)])
+    if (await answers(client)) return true
+  }
+  if (code !== undefined && code !== 0) throw await couldNotStart(io, `it ended with code ${code}`)
+  return false
 }
 
 /**

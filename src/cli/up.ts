@@ -5,7 +5,7 @@ import { list } from '../base/text.js'
 import type { Host } from '../registry/host.js'
 import type { Command, Words } from './command.js'
 import { confirmed } from './confirm.js'
-import { statusNow } from './hosts.js'
+import { noteVersion, statusNow } from './hosts.js'
 import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
 import { statusTable } from './status-view.js'
@@ -58,7 +58,9 @@ export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io
   const client = wanted.length > 0 ? await ensureSupervisor(io) : controlClient(io)
   await askForAll(wanted, outcomes, client, words, io)
   if (words.lazy !== true && words['no-wait'] !== true) await showTheWay(wanted, outcomes, client, words, io)
-  const status = onlyThese(await statusNow(client), hosts)
+  const now = await statusNow(client)
+  noteVersion(now, words, io)
+  const status = onlyThese(now, hosts)
   await leaveNothingHalfDone(client, outcomes, io)
   io.interrupted.throwIfAborted()
   report(status, outcomes, words, io)

@@ -27,10 +27,13 @@ const ANSWERS_WITHIN_MS = 10_000
 export class ControlClient {
   readonly #path: string
   readonly #answersWithinMs: number
+  readonly #version: string | undefined
 
-  constructor(path: string, { answersWithinMs = ANSWERS_WITHIN_MS } = {}) {
+  /** `version` is this command's own, to be told apart from the supervisor's when the two misunderstand. */
+  constructor(path: string, { answersWithinMs = ANSWERS_WITHIN_MS, version }: ClientOptions = {}) {
     this.#path = path
     this.#answersWithinMs = answersWithinMs
+    this.#version = version
   }
 
   async status(): Promise<Status> {
@@ -87,9 +90,14 @@ export class ControlClient {
     body?: unknown,
     options: SendOptions = {},
   ): Promise<T> {
-    const reply = check(Reply, await json(await this.#send(method, path, body, options)))
+    const response = await this.#send(method, path, body, options)
+    const reply = check(Reply, await json(response))
     if (reply.ok) return check(schema, reply.value)
     const { code, message, hint, stage } = reply
+    const theirs = String(response.headers['dproxy-version'])
+    if (code === 'REQUEST_INVALID' && this.#version !== undefined && theirs !== this.#version) {
+      throw misunderstood(theirs, this.#version, message)
+    }
     throw new DproxyError(isErrorCode(code) ? code : 'INTERNAL', message, {
       hint: hint ?? undefined,
       stage: stage ?? undefined,
@@ -137,6 +145,11 @@ export class ControlClient {
   }
 }
 
+interface ClientOptions {
+  readonly answersWithinMs?: number
+  readonly version?: string
+}
+
 interface SendOptions {
   readonly signal?: AbortSignal
   readonly anyVersion?: boolean
@@ -177,6 +190,13 @@ const unreachable = (path: string, failure: Error): DproxyError => {
     hint: 'see: dproxy logs',
   })
 }
+
+const misunderstood = (theirs: string, ours: string, said: string): DproxyError =>
+  new DproxyError(
+    'SUPERVISOR_SKEW',
+    `the running supervisor is dproxy ${theirs} and does not understand this command, which is dproxy ${ours}: ${said}`,
+    { hint: 'stop it, then start your hosts again: dproxy down --all' },
+  )
 
 const versionRefusal = (
   { headers }: IncomingMessage,

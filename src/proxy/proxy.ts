@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { asDproxyError, type DproxyError } from '../base/errors.js'
+import { asDproxyError, DproxyError } from '../base/errors.js'
+import { LONGEST_TIMER_MS } from '../base/timeout.js'
 import { listenUnix, type BoundPath } from '../base/unix-socket.js'
 import type { Dial } from './dial.js'
 import { refuse } from './refuse.js'
@@ -47,9 +48,10 @@ export class Proxy {
   readonly #server: Server
   readonly #stop = new AbortController()
   readonly #streams = new Map<string, Stream>()
-  /** Accepted clients of any kind, those being dialled for or refused included. */
-  readonly #clients = new Set<Promise<void>>()
+  /** Accepted clients of any kind, those being dialled for or refused included, and until when each is served. */
+  readonly #clients = new Map<Socket, Promise<void>>()
   #bound: BoundPath | undefined
+  #accepted = 0
   #total = 0
   #ended: Totals = { up: 0, down: 0 }
 
@@ -101,6 +103,10 @@ export class Proxy {
     }
   }
 
+  has(id: string): boolean {
+    return this.#streams.has(id)
+  }
+
   /** Cuts one stream; false when there is none of that id. */
   cut(id: string): boolean {
     const stream = this.#streams.get(id)
@@ -111,35 +117,37 @@ export class Proxy {
   /**
    * Stops: removes the socket, lets open streams end by themselves for `drainMs`, then cuts them.
    * `hurry` cuts at once. Resolves with how many were cut, when no client is left.
+   * @throws a system error when the socket could not be removed; everything else is done by then
    */
   async close(drainMs: number, hurry: AbortSignal): Promise<number> {
-    await this.#bound?.release()
+    const failure = await this.#bound?.release().catch((thrown: unknown) => thrown)
     this.#server.close()
     if (this.#clients.size > 0 && drainMs > 0 && !hurry.aborted) await this.#drained(drainMs, hurry)
     const cut = this.#streams.size
     this.#stop.abort()
-    for (const { client } of this.#streams.values()) client.destroy()
-    await Promise.all(this.#clients)
+    for (const client of this.#clients.keys()) client.destroy()
+    await Promise.all(this.#clients.values())
+    if (failure) throw failure
     return cut
   }
 
   async #drained(drainMs: number, hurry: AbortSignal): Promise<void> {
     const limit = new AbortController()
     const signal = AbortSignal.any([limit.signal, hurry])
-    const deadline = sleep(drainMs, undefined, { signal }).catch(() => undefined)
-    await Promise.race([Promise.all(this.#clients), deadline])
+    const deadline = sleep(Math.min(drainMs, LONGEST_TIMER_MS), undefined, { signal }).catch(() => undefined)
+    await Promise.race([Promise.all(this.#clients.values()), deadline])
     limit.abort()
   }
 
   #accept(client: Socket): void {
-    this.#total += 1
-    const id = String(this.#total)
+    this.#accepted += 1
+    const id = String(this.#accepted)
     const served = this.#serve(id, client).catch((failure: unknown) => {
       client.destroy()
       this.#options.onFailed(id, asDproxyError(failure))
     })
-    this.#clients.add(served)
-    void served.finally(() => this.#clients.delete(served))
+    this.#clients.set(client, served)
+    void served.finally(() => this.#clients.delete(client))
   }
 
   async #serve(id: string, client: Socket): Promise<void> {
@@ -149,16 +157,20 @@ export class Proxy {
     let engine
     try {
       engine = await dial(this.#stop.signal)
+      // A stream that closed before we could listen would never say so again.
+      if (engine.destroyed) throw engine.errored ?? new DproxyError('LINK_LOST', 'the stream was lost')
     } catch (failure) {
+      if (this.#stop.signal.aborted) return void client.destroy()
       const error = asDproxyError(failure)
       onFailed(id, error)
-      return this.#stop.signal.aborted ? void client.destroy() : refuse(client, explain(error))
+      return refuse(client, explain(error))
     }
     if (client.destroyed || this.#stop.signal.aborted) {
       client.destroy()
       engine.destroy()
       return undefined
     }
+    this.#total += 1
     this.#streams.set(id, { sinceMs: Date.now(), client })
     onChange()
     const failure = await relay(client, engine)

@@ -119,6 +119,8 @@ export class Host {
   }
 
   cut(streamId: string): boolean {
+    // Before the client can ask what became of its command: `docker exec` would read the answer as success.
+    if (this.#proxy.has(streamId)) this.#link.onStreamCut()
     return this.#proxy.cut(streamId)
   }
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { LinkLane } from './link.js'
+import type { LinkLane } from './link-lane.js'
 
 export interface KeepAlive {
   /** Silence after which the server is asked for a sign of life, milliseconds. */

@@ -10,17 +10,8 @@ import { delayBefore } from './backoff.js'
 import { askVersion, type EngineVersion } from './engine.js'
 import { HoldDown } from './hold-down.js'
 import { keepAlive, type KeepAlive } from './keep-alive.js'
-
-/** What a link needs of an SSH connection; `Lane` of src/ssh is one. */
-export interface LinkLane {
-  readonly lost: AbortSignal
-  readonly silentMs: number
-  readonly rttMs: number | null
-  readonly openStreams: number
-  openStream(path: string, signal: AbortSignal): Promise<Duplex>
-  ping(limitMs: number, signal: AbortSignal): Promise<number>
-  close(reason?: string): void
-}
+import type { LinkLane } from './link-lane.js'
+import { StageLog } from './stage-log.js'
 
 export interface LinkOptions {
   readonly openLane: (signal: AbortSignal, onStage: (stage: Stage) => void) => Promise<LinkLane>
@@ -52,9 +43,7 @@ export class Link {
   readonly #stop = new AbortController()
   #state: LinkState = 'idle'
   #sinceMs = Date.now()
-  #stage: Stage | null = null
-  #stages: { stage: Stage; ms: number }[] = []
-  #stageStartedMs = 0
+  #stages = new StageLog()
   #error: { readonly error: DproxyError; readonly atMs: number } | undefined
   #engine: EngineVersion | null = null
   #lane: LinkLane | undefined
@@ -81,11 +70,11 @@ export class Link {
     return this.#sinceMs
   }
   get stage(): Stage | null {
-    return this.#stage
+    return this.#stages.current
   }
   /** The stages passed in the present or last attempt, with the milliseconds each took. */
   get stages(): readonly { stage: Stage; ms: number }[] {
-    return this.#stages
+    return this.#stages.passed
   }
   get lastError(): { readonly error: DproxyError; readonly atMs: number } | undefined {
     return this.#error
@@ -137,6 +126,11 @@ export class Link {
     }
   }
 
+  /** A stream was cut on purpose: whoever asks next must not read that as the end of its work. */
+  onStreamCut(): void {
+    this.#holdDown.onLost(1)
+  }
+
   /** Ends the link for good. */
   async close(): Promise<void> {
     this.#stop.abort(new DproxyError('STOPPED', 'the host was stopped'))
@@ -180,8 +174,7 @@ export class Link {
   async #bringUp(): Promise<LinkLane> {
     const { openLane, remoteSocket, connectTimeoutMs } = this.#options
     const { signal } = this.#stop
-    this.#stages = []
-    this.#stage = null
+    this.#stages = new StageLog()
     const lane = this.#lane ?? (await openLane(signal, (stage) => this.#begin(stage)))
     if (!this.#lane) this.#adopt(lane)
     this.#begin('engine')
@@ -192,7 +185,7 @@ export class Link {
       signal,
     )
     await lane.ping(connectTimeoutMs, signal)
-    this.#passed()
+    this.#stages.finish()
     this.#enter('up')
     return lane
   }
@@ -215,7 +208,7 @@ export class Link {
 
   async #pause(ms: number): Promise<void> {
     this.#nextTryAtMs = Date.now() + ms
-    this.#stage = null
+    this.#stages.abandon()
     this.#enter('retrying')
     this.#wake = new AbortController()
     await sleep(ms, undefined, { signal: this.#wake.signal }).catch(() => undefined)
@@ -225,7 +218,7 @@ export class Link {
 
   #fail(): void {
     this.#lane?.close()
-    this.#stage = null
+    this.#stages.abandon()
     this.#enter('failed')
   }
 
@@ -244,16 +237,8 @@ export class Link {
   }
 
   #begin(stage: Stage): void {
-    this.#passed()
-    this.#stage = stage
-    this.#stageStartedMs = performance.now()
+    this.#stages.begin(stage)
     this.#options.onChange()
-  }
-
-  #passed(): void {
-    if (this.#stage)
-      this.#stages.push({ stage: this.#stage, ms: Math.round(performance.now() - this.#stageStartedMs) })
-    this.#stage = null
   }
 
   #note(error: DproxyError): void {
@@ -279,7 +264,7 @@ export class Link {
   #cut(): DproxyError {
     return new DproxyError(
       'LINK_DOWN',
-      'the SSH connection was lost while requests were running; what they were doing may not have finished',
+      'requests were cut off a moment ago; what they were doing may not have finished',
       { hint: 'try again in a moment', cause: this.#error?.error },
     )
   }

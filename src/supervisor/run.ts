@@ -1,7 +1,5 @@
-import { lock } from 'proper-lockfile'
-import { serveControl, type ControlServer } from '../control/server.js'
-import { DproxyError, errnoOf } from '../base/errors.js'
-import { controlSocketPath, runtimeDir, startLockPath, type Env } from '../base/paths.js'
+import { serveControl } from '../control/server.js'
+import { controlSocketPath, runtimeDir, type Env } from '../base/paths.js'
 import { privateDir } from '../base/private-dir.js'
 import type { EventLog } from './event-log.js'
 import { Supervisor } from './supervisor.js'
@@ -44,7 +42,8 @@ export const runSupervisor = async ({
     if (stops === 1) void supervisor.shutdown(DRAIN_MS)
     else supervisor.hurry()
   })
-  await using server = await claim(env, control, supervisor, version)
+  await privateDir(runtimeDir(env))
+  await using server = await serveControl(control, supervisor, version)
   log.info(null, `dproxy ${version} supervises at ${server.path}, pid ${pid}`)
   supervisor.leaveIfEmpty(UNUSED_MS)
   await onReady?.(supervisor)
@@ -55,33 +54,4 @@ export const runSupervisor = async ({
   log.info(null, 'the supervisor leaves: no host is left')
   await server.release()
   supervisor.hasLeft()
-}
-
-/** Takes the control socket; a lock keeps two starters from clearing away each other's. */
-const claim = async (
-  env: Env,
-  control: string,
-  supervisor: Supervisor,
-  version: string,
-): Promise<ControlServer> => {
-  await privateDir(runtimeDir(env))
-  const release = await lock(startLockPath(env), {
-    realpath: false,
-    stale: 5000,
-    retries: { retries: 100, factor: 1, minTimeout: 50, randomize: true },
-  }).catch((failure: unknown) => {
-    throw new DproxyError(
-      'SUPERVISOR_FAILED',
-      `cannot take the start lock ${startLockPath(env)}.lock: ${errnoOf(failure) ?? String(failure)}`,
-      {
-        cause: failure,
-        hint: 'if no dproxy is starting, remove it',
-      },
-    )
-  })
-  try {
-    return await serveControl(control, supervisor, version)
-  } finally {
-    await release()
-  }
 }

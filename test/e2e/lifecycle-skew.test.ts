@@ -42,3 +42,40 @@ test('a supervisor of another version is told apart and left alone, until everyt
     expect(await world.dproxy(['up', 'prod', '--lazy'])).toMatchObject({ exitCode: 0 })
   }
 })
+
+test('an older supervisor that does not understand a request is named as what it is', async () => {
+  await using world = await World.create()
+  await mkdir(dirname(world.controlSocket), { mode: 0o700 })
+  const supervisor = {
+    pid: 1,
+    version: '0.0.1',
+    since: new Date().toISOString(),
+    control: world.controlSocket,
+  }
+  const server = createServer((request, response) => {
+    response.setHeader('Dproxy-Api', '1')
+    response.setHeader('Dproxy-Version', '0.0.1')
+    const status = { schemaVersion: 1, atMs: Date.now(), supervisor, hosts: [] }
+    const refusal = {
+      ok: false,
+      code: 'REQUEST_INVALID',
+      message: 'unrecognized key',
+      hint: null,
+      stage: null,
+    }
+    response.end(JSON.stringify(request.url === '/v1/status' ? status : refusal))
+  }).listen(world.controlSocket)
+  await once(server, 'listening')
+  try {
+    await world.config({ hosts: { prod: { ssh: 'prod.invalid', socket: world.socket('prod') } } })
+    const refused = await world.dproxy(['up', 'prod', '--no-wait'])
+    expect(refused).toMatchObject({ exitCode: 5, stdout: '' })
+    expect(refused.stderr).toContain(
+      'the running supervisor is dproxy 0.0.1 and does not understand this command',
+    )
+    expect((await world.dproxy(['status'])).stderr).toContain('note: the running supervisor is dproxy 0.0.1')
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+})

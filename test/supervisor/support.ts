@@ -2,7 +2,8 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { once } from 'node:events'
 import { duplexPair, type Duplex } from 'node:stream'
 import { DproxyError, type Stage } from '../../src/base/errors.js'
-import { Link, type LinkLane, type LinkOptions, type LinkState } from '../../src/supervisor/link.js'
+import type { LinkLane } from '../../src/supervisor/link-lane.js'
+import { Link, type LinkOptions, type LinkState } from '../../src/supervisor/link.js'
 import { until } from '../testbed/until.js'
 
 const VERSION = '{"Version":"28.2.2","ApiVersion":"1.50"}'
