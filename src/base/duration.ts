@@ -9,8 +9,8 @@ export const parseDuration = (text: string): number | undefined => {
 
 /** A span for people, one unit and never more than needed: `850 ms`, `12 s`, `4 min`, `3 h`, `2 d`. */
 export const formatDuration = (ms: number): string => {
-  if (ms < 1000) return `${Math.max(0, Math.round(ms))} ms`
-  if (ms < 10_000) return `${Math.floor(ms / 100) / 10} s`
+  if (ms < 999.5) return `${Math.max(0, Math.round(ms))} ms`
+  if (ms < 10_000) return `${Math.floor(Math.max(ms, 1000) / 100) / 10} s`
   if (ms < 60_000) return `${Math.floor(ms / 1000)} s`
   if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min`
   if (ms < 86_400_000) return `${Math.floor(ms / 3_600_000)} h`

@@ -1,26 +1,29 @@
 import { randomBytes } from 'node:crypto'
-import { link, lstat, rename, unlink } from 'node:fs/promises'
+import { link, lstat, stat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { DproxyError, errnoOf } from './errors.js'
+import { exclusively } from './exclusively.js'
 import { LONGEST_SOCKET_PATH, ownUid } from './paths.js'
 
 // The longest queue of clients not yet accepted; the system cuts it to net.core.somaxconn. On a full queue a
 // Unix socket's connect() fails at once with EAGAIN (unix(7)), so 500 clients at once need all of it.
 const BACKLOG = 4096
 
-/** Which file a path named when it was looked at: the pair that never lies, whatever happens to the name. */
+/**
+ * Which file a path named when it was looked at, whatever happens to the name. The time of birth is part of it
+ * because a file system may give the inode number of a removed file to the very next one, as ext4 does.
+ */
 interface FileIdentity {
   readonly dev: bigint
   readonly ino: bigint
+  readonly birthtimeNs: bigint
 }
 
-const identityOf = async (path: string): Promise<FileIdentity> => {
-  const { dev, ino } = await lstat(path, { bigint: true })
-  return { dev, ino }
-}
+const identityOf = (path: string): Promise<FileIdentity> => lstat(path, { bigint: true })
 
-const same = (a: FileIdentity, b: FileIdentity): boolean => a.dev === b.dev && a.ino === b.ino
+const same = (a: FileIdentity, b: FileIdentity): boolean =>
+  a.dev === b.dev && a.ino === b.ino && a.birthtimeNs === b.birthtimeNs
 
 /** A path that a server listens on, until released. */
 export interface BoundPath {
@@ -39,11 +42,13 @@ export interface BoundPath {
  */
 export const listenUnix = async (server: Server, path: string): Promise<BoundPath> => {
   checkLength(path)
-  await removeIfDead(path)
+  const inTheWay = await deadSocketAt(path)
   const temporary = await bindBeside(server, path)
   try {
-    await link(temporary, path)
-    const identity = await identityOf(path)
+    // Taken from the name that nobody else knows: at the public one somebody may already have replaced us.
+    const identity = await identityOf(temporary)
+    if (inTheWay) await replaceDead(temporary, path)
+    else await link(temporary, path)
     return { path, release: () => removeIfSame(path, identity) }
   } catch (failure) {
     server.close()
@@ -65,27 +70,45 @@ export const checkLength = (path: string): void => {
 }
 
 const bindBeside = async (server: Server, path: string): Promise<string> => {
-  // No longer than the name it stands in for, so that whatever fits the limit still does.
-  const name = randomBytes(6)
-    .toString('hex')
-    .slice(0, Math.min(12, Buffer.byteLength(basename(path))))
-  const temporary = join(dirname(path), name)
-  await new Promise<void>((resolve, reject) => {
-    const failed = (failure: Error) => reject(cannotListen(path, failure))
-    server.once('error', failed)
+  for (let tries = 1; ; tries += 1) {
+    const temporary = nameBeside(path)
+    try {
+      await bind(server, temporary)
+      return temporary
+    } catch (failure) {
+      // Short names run out of luck: somebody else's file, another of ours on its way, or `path` itself.
+      if (errnoOf(failure) !== 'EADDRINUSE' || tries === MOST_TRIES) throw cannotListen(path, failure)
+    }
+  }
+}
+
+const MOST_TRIES = 100
+
+/** A free name in the same directory, probably; never longer than a socket's may be, and never `path`. */
+const nameBeside = (path: string): string => {
+  const directory = join(dirname(path), '/')
+  const letters = Math.min(12, LONGEST_SOCKET_PATH - Buffer.byteLength(directory))
+  for (;;) {
+    // No encoding but this one has 64 letters that are all fit for a file name.
+    const name = randomBytes(letters).toString('base64url').slice(0, letters)
+    if (name !== basename(path)) return `${directory}${name}`
+  }
+}
+
+const bind = (server: Server, path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
     // bind(2) happens inside this call, and so does its use of the umask.
     const umask = process.umask(0o177)
     try {
-      server.listen({ path: temporary, backlog: BACKLOG }, () => {
-        server.off('error', failed)
+      server.listen({ path, backlog: BACKLOG }, () => {
+        server.off('error', reject)
         resolve()
       })
     } finally {
       process.umask(umask)
     }
   })
-  return temporary
-}
 
 const cannotListen = (path: string, failure: unknown): DproxyError => {
   if (failure instanceof DproxyError) return failure
@@ -113,21 +136,37 @@ const busy = (path: string, why: string, cause?: unknown): DproxyError =>
     cause,
   })
 
-/** Clears the way for a bind, if what stands there is a dead socket of our own; throws for all else. */
-const removeIfDead = async (path: string): Promise<void> => {
-  const found = await lstat(path, { bigint: true }).catch((failure: unknown) => {
-    if (errnoOf(failure) === 'ENOENT') return undefined
-    throw cannotListen(path, failure)
+/** True for a dead socket of our own at `path`, false for nothing; throws for all else. */
+const deadSocketAt = async (path: string): Promise<boolean> => {
+  const found = await lstat(path, { bigint: true }).catch(async (failure: unknown) => {
+    if (errnoOf(failure) !== 'ENOENT') throw cannotListen(path, failure)
+    // Asked here, because libuv's bind says EACCES where the directory is missing.
+    await stat(dirname(path)).catch((missing: unknown) => {
+      throw cannotListen(path, missing)
+    })
+    return undefined
   })
-  if (!found) return
+  if (!found) return false
   if (found.isSymbolicLink()) throw busy(path, 'it is a symbolic link')
   if (found.isDirectory()) throw busy(path, 'it is a directory')
   // Connecting to a regular file gives ECONNREFUSED just like a dead socket: the type is asked first.
   if (!found.isSocket()) throw busy(path, 'it is a file, not a socket')
   if (Number(found.uid) !== ownUid()) throw busy(path, `it is a socket of another user (uid ${found.uid})`)
   if (await answers(path)) throw busy(path, 'another process serves it')
-  await removeIfSame(path, found)
+  return true
 }
+
+/**
+ * Whoever finds a dead socket could, a moment later, remove the living one that another process has put in its
+ * place. So nothing is ever removed but under a lock, and after another look.
+ */
+const replaceDead = (temporary: string, path: string): Promise<void> =>
+  exclusively(lockOf(path), async () => {
+    if (await deadSocketAt(path)) await unlink(path)
+    await link(temporary, path)
+  })
+
+const lockOf = (path: string): string => `${path}.lock`
 
 /** True when something accepts connections at `path`; false only when the kernel says nobody does. */
 export const answers = (path: string): Promise<boolean> =>
@@ -144,19 +183,13 @@ export const answers = (path: string): Promise<boolean> =>
     })
   })
 
-/**
- * Removes `path` only if it still is the file once seen. It is moved aside first and looked at there: between
- * a look and an unlink by name, another process could have put its own socket in place.
- */
+/** Removes `path` only if it still is the file once seen. */
 const removeIfSame = async (path: string, expected: FileIdentity): Promise<void> => {
-  const aside = join(dirname(path), randomBytes(6).toString('hex'))
   try {
-    if (!same(await identityOf(path), expected)) return
-    await rename(path, aside)
+    await exclusively(lockOf(path), async () => {
+      if (same(await identityOf(path), expected)) await unlink(path)
+    })
   } catch (failure) {
-    if (errnoOf(failure) === 'ENOENT') return
-    throw failure
+    if (errnoOf(failure) !== 'ENOENT') throw failure
   }
-  if (!same(await identityOf(aside), expected)) await link(aside, path).catch(() => undefined)
-  await unlink(aside)
 }

@@ -53,7 +53,7 @@ interface Told {
   readonly hint?: string | null | undefined
 }
 
-/** `dproxy: prod: login: … accepted none of …` and, on the next line, what to do. */
+/** `dproxy: prod: login: … refused the only key offered` and, on the next line, what to do. */
 export const failureText = (
   { stage, message, hint }: Told | DproxyError,
   paint: Paint,

@@ -14,21 +14,27 @@ const DRAIN_MS = 5000
  */
 export const refuse = (client: Socket, message: string): Promise<void> =>
   new Promise((resolve) => {
-    const limit = setTimeout(() => client.destroy(), REQUEST_WITHIN_MS)
+    let limit = setTimeout(() => client.destroy(), REQUEST_WITHIN_MS)
     client.on('error', () => client.destroy())
     client.once('close', () => {
       clearTimeout(limit)
       resolve()
     })
     client.once('end', () => client.end())
-    client.once('data', (request: Buffer) => {
-      client.end(answer(message, request.subarray(0, 5).toString('latin1') === 'HEAD '))
-      client.resume()
+    let start = ''
+    client.on('data', (request: Buffer) => {
+      if (start.length >= METHOD_LENGTH) return
+      start += request.toString('latin1', 0, METHOD_LENGTH)
+      if (start.length < METHOD_LENGTH) return
+      client.end(answer(message, start.startsWith('HEAD ')))
       clearTimeout(limit)
-      setTimeout(() => client.destroy(), DRAIN_MS).unref()
+      limit = setTimeout(() => client.destroy(), DRAIN_MS)
     })
     client.resume()
   })
+
+// Enough of a request to tell HEAD, whose answer has no body, from the others.
+const METHOD_LENGTH = 5
 
 const answer = (message: string, head: boolean): string => {
   const body = `${JSON.stringify({ message })}\n`

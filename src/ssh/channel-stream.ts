@@ -20,6 +20,7 @@ type Callback = (failure?: Error | null) => void
  *
  * Half-close works both ways. Once the remote side has closed the channel altogether, what is still written
  * is dropped, as a socket whose peer has left would drop it; what was received is delivered first.
+ * ssh2 ends its channel at that moment, but says 'close' only when all that was received has been read.
  */
 export class ChannelStream extends Duplex {
   readonly #channel: ClientChannel
@@ -47,7 +48,8 @@ export class ChannelStream extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Callback): void {
-    if (this.#remoteClosed) return done()
+    // Ended, and not by us: the remote side has closed, and a write would count as one after the end.
+    if (this.#remoteClosed || this.#channel.writableEnded) return done()
     this.#unanswered = done
     this.#attempt(() => this.#channel.write(chunk, () => this.#host.whenRoom(() => this.#answer())))
   }
@@ -63,6 +65,7 @@ export class ChannelStream extends Duplex {
     this.#host.forget(this)
     // Sends CLOSE, which frees the channel on both sides; on a dead connection it does nothing.
     this.#attempt(() => this.#channel.destroy())
+    this.#answer(failure ?? new Error('the stream was closed'))
     done(failure)
   }
 
@@ -83,9 +86,9 @@ export class ChannelStream extends Duplex {
     else this.once('end', () => this.destroy())
   }
 
-  #answer(): void {
+  #answer(failure?: Error): void {
     const done = this.#unanswered
     this.#unanswered = undefined
-    done?.()
+    done?.(failure)
   }
 }

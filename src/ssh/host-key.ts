@@ -29,7 +29,10 @@ export const guardHostKey = (resolved: Resolved, known: KnownHost): HostKeyGuard
       return false
     }
   }
-  return { verify: (key, accept) => accept(check(key)), refusal: () => refused }
+  const verify = (key: Buffer, accept: (ok: boolean) => void): void => {
+    accept(check(key))
+  }
+  return { verify, refusal: () => refused }
 }
 
 /**

@@ -103,14 +103,17 @@ const identitiesOf = (agent: ssh2.OpenSSHAgent): Promise<ParsedKey[]> =>
     })
   })
 
-/** The public half beside a private key file, base64; it spares the passphrase when the agent has the key. */
+/**
+ * The public half of an identity, base64: beside the private key file, or the file itself, as ssh_config(5)
+ * allows for keys that only an agent holds. It spares the passphrase when the agent has the key.
+ */
 const publicPart = async (file: string): Promise<string | undefined> => {
-  try {
-    const parsed = ssh2.utils.parseKey(await readFile(`${file}.pub`))
-    return parsed instanceof Error ? undefined : [parsed].flat().map(blobOf)[0]
-  } catch {
-    return undefined
+  for (const candidate of [`${file}.pub`, file]) {
+    const text = await readFile(candidate).catch(() => undefined)
+    const parsed = text && [ssh2.utils.parseKey(text)].flat()[0]
+    if (parsed && !(parsed instanceof Error) && !parsed.isPrivateKey()) return blobOf(parsed)
   }
+  return undefined
 }
 
 interface Unusable {
@@ -122,6 +125,8 @@ interface Unusable {
 const fromFile = async (file: string): Promise<Identity | Unusable> => {
   try {
     const { mode, uid } = await stat(file)
+    const parsed = [ssh2.utils.parseKey(await readFile(file))].flat()[0]
+    if (parsed && !(parsed instanceof Error) && !parsed.isPrivateKey()) return noPrivateKey(file)
     // OpenSSH's own rule (authfile.c): a key that others can read is treated as no key.
     if (uid === ownUid() && (mode & 0o077) !== 0) {
       const octal = (mode & 0o777).toString(8)
@@ -131,11 +136,8 @@ const fromFile = async (file: string): Promise<Identity | Unusable> => {
         missing: false,
       }
     }
-    const parsed = ssh2.utils.parseKey(await readFile(file))
-    if (parsed instanceof Error) return notParsed(file, parsed)
-    const [key] = [parsed].flat()
-    if (key?.isPrivateKey()) return { label: file, key }
-    return { why: `${file} holds no private key`, hint: 'name the file without .pub', missing: false }
+    if (parsed === undefined) return noPrivateKey(file)
+    return parsed instanceof Error ? notParsed(file, parsed) : { label: file, key: parsed }
   } catch (failure) {
     const errno = errnoOf(failure)
     if (errno === 'ENOENT' || errno === 'ENOTDIR') {
@@ -152,6 +154,12 @@ const fromFile = async (file: string): Promise<Identity | Unusable> => {
     }
   }
 }
+
+const noPrivateKey = (file: string): Unusable => ({
+  why: `${file} holds no private key`,
+  hint: 'name the file without .pub, or load the key that belongs to it into your agent (ssh-add)',
+  missing: false,
+})
 
 const notParsed = (file: string, { message }: Error): Unusable =>
   /encrypted|passphrase/iu.test(message)

@@ -1,9 +1,10 @@
+import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
 import { DproxyError, type Stage } from '../base/errors.js'
 import { formatDuration } from '../base/duration.js'
-import { within } from '../base/timeout.js'
+import { unless, within } from '../base/timeout.js'
 import { ChannelStream, type ChannelHost } from './channel-stream.js'
 import { cannotOpen, type RemoteProbe } from './cannot-open.js'
 import { probeRemoteSocket } from './probe-remote-socket.js'
@@ -37,6 +38,7 @@ export class Lane implements ChannelHost {
     this.resolved = resolved
     this.#client = client
     this.#socket = socket
+    setMaxListeners(0, this.lost) // one for each stream being opened
     socket.on('drain', () => this.#onDrain())
     socket.on('data', () => {
       this.#lastHeardMs = performance.now()
@@ -76,23 +78,26 @@ export class Lane implements ChannelHost {
   async openStream(path: string, signal: AbortSignal): Promise<Duplex> {
     signal.throwIfAborted()
     this.lost.throwIfAborted()
+    const over = [signal, this.lost]
     try {
-      return await this.#openChannel(path, signal)
+      const stream = await unless(over, this.#openChannel(path, signal))
+      this.lost.throwIfAborted()
+      return stream
     } catch (failure) {
       signal.throwIfAborted()
       this.lost.throwIfAborted()
-      throw cannotOpen(this.resolved, path, failure, await this.#probeOnce(path))
+      const probe = await unless(over, this.#probeOnce(path))
+      throw cannotOpen(this.resolved, path, failure, probe)
     }
   }
 
   #openChannel(path: string, signal: AbortSignal): Promise<ChannelStream> {
     return new Promise((resolve, reject) => {
-      const onAbort = () => reject(signal.reason)
-      signal.addEventListener('abort', onAbort, { once: true })
       this.#client.openssh_forwardOutStreamLocal(path, (failure, channel: ClientChannel) => {
-        signal.removeEventListener('abort', onAbort)
         if (failure) return reject(failure)
         const stream = new ChannelStream(channel, this)
+        // Whoever gets the stream listens for itself; until then an 'error' event would end the process.
+        stream.on('error', ignore)
         this.#streams.add(stream)
         // Whoever asked may have left meanwhile, and the link too.
         if (signal.aborted || this.lost.aborted) stream.destroy()
@@ -115,7 +120,10 @@ export class Lane implements ChannelHost {
         'LINK_LOST',
         `${address(this.resolved)} has been silent for ${formatDuration(this.silentMs)}`,
       )
-    this.#rttMs = await within(limitMs, signal, late, () => ping(this.#client))
+    this.#rttMs = await unless(
+      [this.lost],
+      within(limitMs, signal, late, () => ping(this.#client)),
+    )
     return this.#rttMs
   }
 
@@ -157,6 +165,8 @@ export class Lane implements ChannelHost {
     setTimeout(() => this.#socket.destroy(), 1000).unref()
   }
 }
+
+const ignore = (): void => undefined
 
 /** What a stage of opening a lane reports as it is passed: its name and how long it took. */
 export type OnStage = (stage: Stage, state: 'started' | 'passed') => void

@@ -99,7 +99,7 @@ const refusal = (
   const also = problems.map(({ why }) => `; ${why}`).join('')
   return new DproxyError(
     'LOGIN_REFUSED',
-    `${to} accepted none of ${offered.length === 1 ? 'the one key' : `the ${offered.length} keys`} offered: ${printable(list(offered))}${also}`,
+    `${to} refused ${offered.length === 1 ? 'the only key' : `all ${offered.length} keys`} offered: ${printable(list(offered))}${also}`,
     {
       stage: 'login',
       hint:

@@ -2,7 +2,7 @@ import type { Client } from 'ssh2'
 
 /** The two private members of ssh2 1.17's client that sending a global request with a reply takes. */
 interface Internals {
-  readonly _callbacks: (() => void)[]
+  readonly _callbacks: ((refused: boolean | Error) => void)[]
   readonly _protocol: { ping(): void }
 }
 
@@ -10,7 +10,7 @@ interface Internals {
  * Sends keepalive@openssh.com and resolves with the round trip in milliseconds; a refusal is an answer too.
  * ssh2 offers no public call for it, and its own keepalive declares busy slow links dead (its counter ignores
  * arriving data, lib/client.js), so its version is pinned and a test fails when these members change.
- * Never resolves on a connection that is gone.
+ * Rejects when the connection ends first; stays pending on one that has ended before.
  */
 export const ping = (client: Client): Promise<number> =>
   new Promise((resolve, reject) => {
@@ -18,7 +18,11 @@ export const ping = (client: Client): Promise<number> =>
     const started = performance.now()
     try {
       // Replies to global requests come in order (RFC 4254 section 4): one callback for each request sent.
-      internals._callbacks.push(() => resolve(performance.now() - started))
+      // An Error in place of a refusal is ssh2's own word for "the connection is gone".
+      internals._callbacks.push((refused) => {
+        if (refused instanceof Error) reject(refused)
+        else resolve(performance.now() - started)
+      })
       internals._protocol.ping()
     } catch (failure) {
       reject(failure)

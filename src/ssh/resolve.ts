@@ -57,7 +57,7 @@ const sshConfig = async (
     if (errnoOf(failure) === 'ENOENT') return new Map()
     signal.throwIfAborted()
     const said = failure instanceof ExecaError ? failure.stderr || failure.shortMessage : String(failure)
-    throw new DproxyError('RESOLVE_FAILED', `ssh could not read its configuration: ${lastLine(said)}`, {
+    throw new DproxyError('RESOLVE_FAILED', `ssh could not read its configuration: ${complaint(said)}`, {
       stage: 'resolve',
       hint: `see what it says: ssh -G ${destination}`,
       cause: failure,
@@ -106,4 +106,8 @@ const refuseProxies = (config: SshConfig, destination: string): void => {
   }
 }
 
-const lastLine = (text: string): string => printable(text.trim().split('\n').at(-1) ?? '')
+/** The last thing said that names a cause: ssh ends with a mere count of its complaints. */
+const complaint = (said: string): string => {
+  const lines = said.trim().split('\n')
+  return printable(lines.findLast((line) => !line.includes(': terminating, ')) ?? said)
+}

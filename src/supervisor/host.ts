@@ -178,7 +178,7 @@ export class Host {
   }
 }
 
-/** `prod: login: deploy@… accepted none of … offered` */
+/** `prod: login: deploy@… refused the only key offered` */
 const explain = (name: string, error: DproxyError): string => {
   const hint = error.hint === undefined ? '' : ` (${error.hint})`
   return `dproxy: ${name}: ${stageOf(error.stage)}${error.message}${hint}`

@@ -265,7 +265,7 @@ describeWith(['sshd'], 'a server that lets nobody in, or has no engine', () => {
         `${loose} is open to others (mode 644)`,
         `chmod 600 ${loose}`,
       ],
-      [{ identityFile: join(sshd.dir, 'host_ed25519_key') }, 'prod: login: ', 'accepted none'],
+      [{ identityFile: join(sshd.dir, 'host_ed25519_key') }, 'prod: login: ', 'refused the only key'],
       [{ knownHostsFile: empty }, 'prod: host key: ', /SHA256:\S{43}/u],
     ]
     for (const [more, ...said] of cases) {

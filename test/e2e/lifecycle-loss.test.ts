@@ -113,7 +113,7 @@ describeOurs('a link that is lost', (hosts) => {
     await until('it has failed', async () => (await statusOf(world, 'prod')).hosts[0]?.state === 'failed')
     const tried = logins(await sshd.log())
     expect(await world.docker('prod', ['ps'])).toMatchObject({
-      stderr: expect.stringContaining('accepted none'),
+      stderr: expect.stringContaining('refused the only key'),
     })
     await world.spawn('mv', [`${sshd.authorizedKeysFile}.away`, sshd.authorizedKeysFile])
     expect(logins(await sshd.log())).toBe(tried)
