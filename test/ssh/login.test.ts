@@ -114,9 +114,7 @@ describeWith(['sshd'], 'the login to a real server', () => {
       let refusal: Awaited<ReturnType<typeof failureOf>> | undefined
       expect(await failedOffers(async () => (refusal = await failureOf(target, { agentSocket })))).toBe(1)
       expect(refusal).toMatchObject({ code: 'LOGIN_REFUSED', stage: 'login' })
-      expect(refusal?.message).toMatch(
-        /refused the only key offered: ssh-ed25519 wrong 3 from the agent$/u,
-      )
+      expect(refusal?.message).toMatch(/refused the only key offered: ssh-ed25519 wrong 3 from the agent$/u)
     })
 
     test('says what it offered when the server has had enough', async () => {
