@@ -1,4 +1,5 @@
-import { open, stat, unlink } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { link, open, rename, stat, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DproxyError, errnoOf } from './errors.js'
 
@@ -41,7 +42,17 @@ const taken = async (lock: string): Promise<boolean> => {
 
 const removeIfStale = async (lock: string): Promise<void> => {
   const found = await stat(lock).catch(() => undefined)
-  if (found && Date.now() - found.mtimeMs > STALE_MS) await unlink(lock).catch(() => undefined)
+  if (!found || Date.now() - found.mtimeMs <= STALE_MS) return
+  // Two may find it stale, and the first may hold its own by the time the second acts: so it is moved aside and
+  // looked at there, and given back if it is not the one that was seen.
+  const aside = `${lock}.${randomBytes(6).toString('hex')}`
+  try {
+    await rename(lock, aside)
+    if ((await stat(aside)).ino !== found.ino) await link(aside, lock)
+  } catch {
+    // Somebody else was quicker.
+  }
+  await unlink(aside).catch(() => undefined)
 }
 
 const held = (lock: string): DproxyError =>

@@ -1,4 +1,5 @@
 import { lstat, mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { DproxyError, errnoOf } from './errors.js'
 import { ownUid } from './paths.js'
 
@@ -9,7 +10,7 @@ import { ownUid } from './paths.js'
  * @throws DproxyError SUPERVISOR_FAILED when it cannot be made, is somebody else's or open to others
  */
 export const privateDir = async (path: string): Promise<void> => {
-  const failure = await mkdir(path, { recursive: true, mode: 0o700 }).then(
+  const failure = await makeDirs(path).then(
     () => undefined,
     (thrown: unknown) => thrown,
   )
@@ -29,4 +30,21 @@ export const privateDir = async (path: string): Promise<void> => {
     hint: `remove it or make it yours alone (chmod 700), or set DPROXY_RUNTIME_DIR to another one`,
     cause: failure,
   })
+}
+
+/**
+ * Makes `path` and what is missing above it, 0700 each; harmless when it is there. Not by mkdir's own
+ * `recursive`, which never settles below a directory that says ENOENT to everything, such as /proc (Node 20).
+ * @throws a system error
+ */
+export const makeDirs = async (path: string): Promise<void> => {
+  try {
+    await mkdir(path, { mode: 0o700 })
+  } catch (failure) {
+    const above = dirname(path)
+    if (errnoOf(failure) === 'EEXIST') return
+    if (errnoOf(failure) !== 'ENOENT' || above === path) throw failure
+    await makeDirs(above)
+    await mkdir(path, { mode: 0o700 })
+  }
 }

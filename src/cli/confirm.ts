@@ -12,9 +12,10 @@ export const confirmed = async (
   verb: string,
   { yes }: Words,
   { ask }: Io,
+  why = '',
 ): Promise<void> => {
   if (names.length === 0 || yes === true) return
-  const which = `${list(names)} ${names.length === 1 ? 'is' : 'are'} protected`
+  const which = `${list(names)} ${names.length === 1 ? 'is' : 'are'} protected${why === '' ? '' : ` and ${why}`}`
   if (!ask) {
     throw new DproxyError('USAGE', `${which}, and there is no terminal to ask at`, {
       hint: `to ${verb} without being asked, add --yes`,

@@ -118,7 +118,7 @@ Both hosts are served now, and a little traffic runs through them. In another te
 
   docker -H unix://${first} ps
   docker -H unix://${first} logs -f web
-  DPROXY_RUNTIME_DIR=${join(dir, 'run')} dproxy status --watch
+  DPROXY_RUNTIME_DIR=${join(dir, 'run')} node ${io.self[1]} status --watch
 
 Ctrl-C ends the demo; nothing of it stays behind.
 `)

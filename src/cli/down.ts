@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ControlClient } from '../control/client.js'
 import type { HostStatus, Status } from '../control/messages.js'
 import { parseDuration, formatDuration } from '../base/duration.js'
-import { asDproxyError, DproxyError, exitCodeOf, type ExitCode } from '../base/errors.js'
+import { asDproxyError, DproxyError, exitCodeOf } from '../base/errors.js'
 import { count, list, printable } from '../base/text.js'
 import { strings, text, type Command, type Words } from './command.js'
 import { confirmed } from './confirm.js'
@@ -11,7 +11,8 @@ import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
 import { controlClient, untilGoneIfEmpty } from './supervisor-process.js'
 
-const OPTIONS = {
+/** The options of what stops hosts. */
+export const STOP_OPTIONS = {
   all: { type: 'boolean', describe: 'Every host that runs, also what no file names' },
   drain: {
     type: 'string',
@@ -26,58 +27,35 @@ export const down: Command = {
   usage: 'down [names..]',
   summary: 'Stop hosts: let their streams end, then remove their sockets',
   positionals: { names: 'Names or @tags; none: the only host that runs' },
-  options: OPTIONS,
+  options: STOP_OPTIONS,
   examples: [
     ['dproxy down staging', 'open streams get five seconds to end'],
     ['dproxy down --all --drain 0s', 'everything, at once; the supervisor leaves too'],
   ],
-  run: (words, io) => stopEach('stop', (client, name, drainMs) => client.down(name, drainMs), words, io),
+  run: async (words, io) => {
+    const drainMs = drainOf(words)
+    const client = controlClient(io)
+    const hosts = await meantHosts(await runningNow(client, words), words, io)
+    const running = hosts.filter(({ state }) => state !== 'stopped')
+    for (const { name } of hosts.filter((host) => !running.includes(host)))
+      say(io, words, `${printable(name)} is not running`)
+    const names = running.filter((host) => host.protected).map(({ name }) => name)
+    await confirmed(names, 'stop', words, io)
+    const failed = (
+      await Promise.all(running.map((host) => stopOne(host, drainMs, client, words, io)))
+    ).flat()
+    await untilGoneIfEmpty(client)
+    if (words.json)
+      io.out.write(`${JSON.stringify({ ...(await statusNow(client)), failures: failed })}
+`)
+    io.interrupted.throwIfAborted()
+    if (failed.length === 0) return 0
+    return failed.length < running.length ? 3 : exitCodeOf(failed[0]?.code ?? 'INTERNAL')
+  },
 }
 
-export const restart: Command = {
-  usage: 'restart [names..]',
-  summary: 'Stop hosts and start them again; a changed config takes effect with `up`',
-  positionals: { names: 'Names or @tags; none: the only host that runs' },
-  options: OPTIONS,
-  examples: [
-    ['dproxy restart prod', 'a new SSH link behind the same socket'],
-    ['dproxy restart --all --drain 30s', 'every running host, with time for its streams'],
-  ],
-  run: (words, io) =>
-    stopEach('restart', (client, name, drainMs) => client.restart(name, drainMs), words, io),
-}
-
-type Verb = 'stop' | 'restart'
-
-const stopEach = async (
-  verb: Verb,
-  act: (client: ControlClient, name: string, drainMs: number) => Promise<{ cut: number }>,
-  words: Words,
-  io: Io,
-): Promise<ExitCode> => {
-  const drainMs = durationOf(words)
-  const client = controlClient(io)
-  const status = await runningNow(client, verb, words)
-  const hosts = await named(status, words, io)
-  const running = hosts.filter(({ state }) => state !== 'stopped')
-  for (const { name } of hosts.filter((host) => !running.includes(host)))
-    say(io, words, `${printable(name)} is not running`)
-  await confirmed(
-    running.filter((host) => host.protected).map(({ name }) => name),
-    verb,
-    words,
-    io,
-  )
-  const failures = await Promise.all(running.map((host) => one(host, verb, drainMs, act, client, words, io)))
-  if (verb === 'stop') await untilGoneIfEmpty(client)
-  if (words.json)
-    io.out.write(`${JSON.stringify({ ...(await statusNow(client)), failures: failures.flat() })}\n`)
-  const failed = failures.flat()
-  if (failed.length === 0) return 0
-  return failed.length < running.length ? 3 : exitCodeOf(failed[0]?.code ?? 'INTERNAL')
-}
-
-const durationOf = ({ drain }: Words): number => {
+/** @throws DproxyError USAGE */
+export const drainOf = ({ drain }: Words): number => {
   const ms = parseDuration(text(drain) ?? '')
   if (ms !== undefined && ms <= 3_600_000) return ms
   throw new DproxyError('USAGE', `--drain takes a duration up to 1h, not "${printable(text(drain) ?? '')}"`, {
@@ -86,11 +64,11 @@ const durationOf = ({ drain }: Words): number => {
 }
 
 /** `down --all` ends a supervisor of any version: it is the way out that its error message names. */
-const runningNow = async (client: ControlClient, verb: Verb, { all }: Words): Promise<Status> => {
+const runningNow = async (client: ControlClient, { all }: Words): Promise<Status> => {
   try {
     return await statusNow(client)
   } catch (failure) {
-    if (asDproxyError(failure).code !== 'SUPERVISOR_SKEW' || verb !== 'stop' || all !== true) throw failure
+    if (asDproxyError(failure).code !== 'SUPERVISOR_SKEW' || all !== true) throw failure
     await client.shutdown(0)
     return onceGone(client)
   }
@@ -108,7 +86,8 @@ const onceGone = async (client: ControlClient): Promise<Status> => {
   }
 }
 
-const named = async (status: Status, words: Words, io: Io): Promise<HostStatus[]> => {
+/** The hosts that the words of a command line mean, stopped ones of the registry included. */
+export const meantHosts = async (status: Status, words: Words, io: Io): Promise<HostStatus[]> => {
   const names = strings(words.names)
   if (words.all === true) {
     if (names.length > 0)
@@ -130,11 +109,9 @@ const named = async (status: Status, words: Words, io: Io): Promise<HostStatus[]
 
 const NO_REGISTRY = { hosts: [] }
 
-const one = async (
+const stopOne = async (
   { name, streams }: HostStatus,
-  verb: Verb,
   drainMs: number,
-  act: (client: ControlClient, name: string, drainMs: number) => Promise<{ cut: number }>,
   client: ControlClient,
   words: Words,
   io: Io,
@@ -147,16 +124,12 @@ const one = async (
     )
   }
   try {
-    const { cut } = await act(client, name, drainMs)
-    say(
-      io,
-      words,
-      `${name} ${verb === 'stop' ? 'stopped' : 'is restarting'}${cut > 0 ? `, ${count(cut, 'stream')} cut` : ''}`,
-    )
+    const { cut } = await client.down(name, drainMs, io.interrupted)
+    say(io, words, `${name} stopped${cut > 0 ? `, ${count(cut, 'stream')} cut` : ''}`)
     return []
   } catch (failure) {
     const error = asDproxyError(failure)
-    if (!words.json) io.err.write(failureText(error, paintFor(io.err), name))
+    if (!words.json && !io.interrupted.aborted) io.err.write(failureText(error, paintFor(io.err), name))
     return [
       {
         host: name,
@@ -169,6 +142,6 @@ const one = async (
   }
 }
 
-const say = (io: Io, { quiet, json }: Words, line: string): void => {
+export const say = (io: Io, { quiet, json }: Words, line: string): void => {
   if (!quiet && !json) io.err.write(`${line}\n`)
 }

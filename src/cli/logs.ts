@@ -15,7 +15,7 @@ export const logs: Command = {
   options: { follow: { type: 'boolean', alias: 'f', describe: 'Keep showing what comes' } },
   examples: [
     ['dproxy logs prod', 'why prod went down last night'],
-    ['dproxy logs -f', 'everything, as it happens'],
+    ['dproxy logs -f', 'everything, as it happens; with --json one entry a line'],
   ],
   run: async (words, io) => {
     const names = strings(words.names)
@@ -36,14 +36,19 @@ export const logs: Command = {
   },
 }
 
-/** From the supervisor; when none runs to ask, what the last one wrote. */
+/** What earlier supervisors wrote, then what the one that runs has to say. */
 async function* entriesOf(name: string | undefined, follow: boolean, io: Io): AsyncGenerator<LogEntry> {
+  let earlier = await fromFile(io, name)
   try {
-    yield* controlClient(io).logs(name, follow, io.interrupted)
+    for await (const entry of controlClient(io).logs(name, follow, io.interrupted)) {
+      yield* earlier.filter(({ time }) => time < entry.time)
+      earlier = []
+      yield entry
+    }
   } catch (failure) {
     if (asDproxyError(failure).code !== 'SUPERVISOR_DOWN' || follow) throw failure
-    yield* await fromFile(io, name)
   }
+  yield* earlier
 }
 
 const refuseUnknown = async (names: readonly string[], words: Words, io: Io): Promise<void> => {

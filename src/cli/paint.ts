@@ -8,6 +8,10 @@ import type { Output } from './io.js'
 /** Colours for one output; plain text where none are wanted. */
 export const paintFor = ({ colors }: Pick<Output, 'colors'>) => pc.createColors(colors)
 
+/** How wide a line may be: as the terminal, or as it likes where there is none. */
+export const widthOf = ({ isTTY, columns }: Pick<Output, 'isTTY' | 'columns'>): number =>
+  isTTY ? columns : Number.POSITIVE_INFINITY
+
 export type Paint = ReturnType<typeof paintFor>
 
 /** A state is told by its glyph and its word, never by colour alone. */

@@ -73,12 +73,16 @@ const unknownVerb = (verb: string): DproxyError => {
 
 const GLOBAL_OPTIONS = {
   config: { type: 'string', requiresArg: true, describe: 'The config file to use, and no other' },
-  json: { type: 'boolean', default: false, describe: 'Print one JSON document' },
+  json: {
+    type: 'boolean',
+    default: false,
+    describe: 'Print JSON: one document; with --watch and logs one a line',
+  },
   quiet: {
     type: 'boolean',
     alias: 'q',
     default: false,
-    describe: 'Print no progress and no table, only errors',
+    describe: 'Less talk: no progress and no notes, and no table from up',
   },
   'no-color': { type: 'boolean', describe: 'No colours, as with NO_COLOR in the environment' },
 } as const

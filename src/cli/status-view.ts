@@ -1,16 +1,32 @@
 import prettyBytes from 'pretty-bytes'
+import stringWidth from 'string-width'
 import type { HostStatus, Status } from '../control/messages.js'
 import { formatDuration } from '../base/duration.js'
 import { cell, paintState, table, type Paint } from './paint.js'
 
-/** The hosts as a table, and under it why each one that should be up is not. */
-export const statusTable = ({ hosts, atMs }: Status, paint: Paint): string => {
+// What a narrow terminal can do without, in the order it goes.
+const DISPENSABLE = ['RTT', '↑ TOTAL', '↓ TOTAL', 'SSH', 'STREAMS', 'DOCKER', 'SINCE']
+
+/**
+ * The hosts as a table, and under it why each one that should be up is not. Columns are left out until it fits
+ * into `width`.
+ */
+export const statusTable = (
+  { hosts, atMs }: Status,
+  paint: Paint,
+  width = Number.POSITIVE_INFINITY,
+): string => {
   const head = ['HOST', 'STATE', 'SOCKET', 'SSH', 'DOCKER', 'RTT', 'STREAMS', '↑ TOTAL', '↓ TOTAL', 'SINCE']
   const rows = hosts.map((host) => row(host, atMs, paint))
-  return (
-    table([head.map((title) => paint.dim(title)), ...rows]) +
-    hosts.map((host) => reasonLines(host, paint)).join('')
-  )
+  const whole = [head.map((title) => paint.dim(title)), ...rows]
+  const reasons = hosts.map((host) => reasonLines(host, paint)).join('')
+  let kept = [...head]
+  for (const title of ['', ...DISPENSABLE]) {
+    kept = kept.filter((each) => each !== title)
+    const shown = table(whole.map((cells) => cells.filter((_, column) => kept.includes(head[column] ?? ''))))
+    if (shown.split('\n').every((line) => stringWidth(line) <= width)) return shown + reasons
+  }
+  return table(whole.map((cells) => cells.slice(0, 3))) + reasons
 }
 
 const row = (host: HostStatus, atMs: number, paint: Paint): string[] => [

@@ -7,7 +7,7 @@ import type { Registry } from '../registry/load.js'
 import { strings, type Command, type Words } from './command.js'
 import { nobody, noteVersion, pick, registryOf, statusNow, withStopped } from './hosts.js'
 import type { Io } from './io.js'
-import { paintFor } from './paint.js'
+import { paintFor, widthOf } from './paint.js'
 import { redrawing } from './redraw.js'
 import { statusTable } from './status-view.js'
 import { controlClient } from './supervisor-process.js'
@@ -42,7 +42,7 @@ export const status: Command = {
 
 const print = (now: Status, { files }: Registry, { json }: Words, io: Io): void => {
   if (json) return io.out.write(`${JSON.stringify(now)}\n`)
-  if (now.hosts.length > 0) return io.out.write(statusTable(now, paintFor(io.out)))
+  if (now.hosts.length > 0) return io.out.write(statusTable(now, paintFor(io.out), widthOf(io.out)))
   const where = files[0] ?? userConfigPath(io.env)
   return io.err.write(`no host is configured or running; write ${where}, or try: dproxy up ssh://user@host\n`)
 }
@@ -50,7 +50,7 @@ const print = (now: Status, { files }: Registry, { json }: Words, io: Io): void 
 const drawing = (words: Words, io: Io, registry: Registry): ((now: Status) => void) => {
   if (words.json || !io.out.isTTY) return (now) => print(now, registry, words, io)
   const draw = redrawing(io.out)
-  return (now) => draw(statusTable(now, paintFor(io.out)))
+  return (now) => draw(statusTable(now, paintFor(io.out), widthOf(io.out)))
 }
 
 /** The status now and after each change, for ever; a supervisor that leaves or comes is a change too. */

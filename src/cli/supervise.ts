@@ -8,7 +8,7 @@ export const supervise: Command = {
   usage: '__supervise',
   run: async (_, io) => {
     const { EventLog, runSupervisor } = await loadSupervisor()
-    const log = EventLog.toFile(logPath(io.env))
+    const log = await EventLog.toFile(logPath(io.env))
     try {
       const { env, version, pid, onStop } = io
       await runSupervisor({ env, version, pid, log, onStop })

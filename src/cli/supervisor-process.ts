@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ControlClient } from '../control/client.js'
 import { DproxyError, errnoOf } from '../base/errors.js'
 import { controlSocketPath, logPath, stateDir } from '../base/paths.js'
+import { makeDirs } from '../base/private-dir.js'
 import { printable } from '../base/text.js'
 import type { Io } from './io.js'
 
@@ -26,7 +27,8 @@ export const ensureSupervisor = async (io: Io): Promise<ControlClient> => {
   const deadline = Date.now() + STARTS_WITHIN_MS
   while (Date.now() < deadline) {
     // Ends with 0 when another one had the place; should that one leave before it answers us, ours tries again.
-    if (await answersUnlessEnded(client, startDetached(io), deadline, io)) return client
+    const { ended } = await startDetached(io)
+    if (await answersUnlessEnded(client, ended, deadline, io)) return client
   }
   throw await couldNotStart(io, 'it did not answer')
 }
@@ -67,9 +69,9 @@ const answers = async (client: ControlClient): Promise<boolean> => {
   }
 }
 
-/** Starts it in a session of its own, so that it survives this terminal; resolves with its exit code. */
-const startDetached = ({ self, env }: Io): Promise<number> => {
-  const log = openLog(env)
+/** Starts it in a session of its own, so that it survives this terminal; `ended` resolves with its exit code. */
+const startDetached = async ({ self, env }: Io): Promise<{ ended: Promise<number> }> => {
+  const log = await openLog(env)
   const child = spawn(self[0], [self[1], '__supervise'], {
     detached: true,
     cwd: '/',
@@ -79,15 +81,16 @@ const startDetached = ({ self, env }: Io): Promise<number> => {
   })
   closeSync(log)
   child.unref()
-  return new Promise((resolve) => {
+  const ended = new Promise<number>((resolve) => {
     child.once('error', () => resolve(1))
     child.once('exit', (code) => resolve(code ?? 1))
   })
+  return { ended }
 }
 
-const openLog = (env: Io['env']): number => {
+const openLog = async (env: Io['env']): Promise<number> => {
   try {
-    mkdirSync(stateDir(env), { recursive: true, mode: 0o700 })
+    await makeDirs(stateDir(env))
     return openSync(logPath(env), 'a', 0o600)
   } catch (failure) {
     throw new DproxyError(

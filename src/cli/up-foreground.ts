@@ -29,23 +29,31 @@ export const upInForeground = async (
   const paint = paintFor(io.err)
   if (!quiet) log.subscribe((entry) => io.err.write(`${logLine(entry, paint)}\n`))
   let code: ExitCode = 0
+  let wanted = hosts.length
+  let stopping = false
   const { env, version, pid } = io
   const onStop = (listener: () => void) =>
     io.onStop((signal) => {
+      stopping = true
       code = signal === 'SIGINT' ? 130 : 0
       listener()
     })
   const onReady = async (supervisor: Starter) => {
-    supervisor.onChange(() => {
+    const endIfAllFailed = () => {
       const failures = supervisor.status().hosts.filter(({ state }) => state === 'failed')
-      if (failures.length < hosts.length || code !== 0) return
+      if (failures.length < wanted || stopping) return
+      stopping = true
       const first = failures[0]?.lastError?.code
-      code = first !== undefined && isErrorCode(first) ? exitCodeOf(first) : 1
+      if (first !== undefined && code === 0) code = isErrorCode(first) ? exitCodeOf(first) : 1
       for (const { name, lastError } of failures)
         if (lastError) io.err.write(failureText(lastError, paint, name))
       void supervisor.shutdown(0)
-    })
-    code = await start(supervisor, { hosts, refusalOf }, lazy === true, io)
+    }
+    supervisor.onChange(endIfAllFailed)
+    const refused = await start(supervisor, { hosts, refusalOf }, lazy === true, io)
+    wanted -= refused.length
+    if (code === 0) code = refused[0] ?? 0
+    endIfAllFailed()
   }
   try {
     await runSupervisor({ env, version, pid, log, onStop, onReady })
@@ -59,26 +67,27 @@ export const upInForeground = async (
   return code
 }
 
+/** Starts the hosts; resolves with the exit codes of those that could not be. */
 const start = async (
   supervisor: Starter,
   { hosts, refusalOf }: Chosen,
   lazy: boolean,
   io: Io,
-): Promise<ExitCode> => {
+): Promise<ExitCode[]> => {
   const agent = io.env.SSH_AUTH_SOCK || null
-  const codes = await Promise.all(
-    hosts.map(async (definition): Promise<ExitCode> => {
+  const refused: ExitCode[] = []
+  await Promise.all(
+    hosts.map(async (definition) => {
       try {
         const refusal = refusalOf(definition)
         if (refusal) throw refusal
         await supervisor.up({ definition, agent, lazy, evenProtected: true })
-        return 0
       } catch (failure) {
         const error = asDproxyError(failure)
         io.err.write(failureText(error, paintFor(io.err), definition.name))
-        return exitCodeOf(error.code)
+        refused.push(exitCodeOf(error.code))
       }
     }),
   )
-  return codes.find((code) => code !== 0) ?? 0
+  return refused
 }

@@ -1,14 +1,17 @@
 import type { HostStatus } from '../control/messages.js'
 import { STAGES } from '../base/errors.js'
 import { formatDuration } from '../base/duration.js'
-import type { Host } from '../registry/host.js'
 import type { GlobalWords, Io } from './io.js'
 import { cell, paintFor, type Paint } from './paint.js'
 import { redrawing } from './redraw.js'
 import type { Outcome, Progress } from './up-outcome.js'
 
 /** Shows on stderr how each host gets through its stages: live on a terminal, else a line when it is done. */
-export const showProgress = (hosts: readonly Host[], { quiet, json }: GlobalWords, io: Io): Progress => {
+export const showProgress = (
+  hosts: readonly { readonly name: string }[],
+  { quiet, json }: GlobalWords,
+  io: Io,
+): Progress => {
   if (quiet || json) return SILENT
   const paint = paintFor(io.err)
   const width = Math.max(...hosts.map(({ name }) => name.length))
@@ -64,6 +67,7 @@ const arrival = (
   if (state === 'up' && action === 'unchanged')
     return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  already`
   const steps = stages.map(({ stage, ms }) => paint.dim(`${stage} ${formatDuration(ms)}`)).join(', ')
-  if (state === 'up') return `${paint.green('✓ up')}  Docker ${cell(engine?.version)}  ${steps}`
+  const why = action === 'restarted' ? 'restarted  ' : ''
+  if (state === 'up') return `${paint.green('✓ up')}  ${why}Docker ${cell(engine?.version)}  ${steps}`
   return `${paint.red(`✗ ${lastError?.stage ?? state}`)}  ${steps}`.trimEnd()
 }

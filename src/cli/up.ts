@@ -7,7 +7,7 @@ import type { Command, Words } from './command.js'
 import { confirmed } from './confirm.js'
 import { noteVersion, statusNow } from './hosts.js'
 import type { Io } from './io.js'
-import { failureText, paintFor } from './paint.js'
+import { failureText, paintFor, widthOf } from './paint.js'
 import { statusTable } from './status-view.js'
 import { controlClient, ensureSupervisor, untilGoneIfEmpty } from './supervisor-process.js'
 import { chooseHosts, type Chosen } from './up-hosts.js'
@@ -67,7 +67,8 @@ export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io
   return exitCode([...outcomes.values()])
 }
 
-const refused = (error: DproxyError): Outcome => ({
+/** The outcome of a host that could not even be asked for. */
+export const refused = (error: DproxyError): Outcome => ({
   action: 'refused',
   askedAtMs: Date.now(),
   error,
@@ -92,14 +93,14 @@ const askForAll = async (
   await askForEach(hosts, words.yes === true)
   const unsure = hosts.filter(({ name }) => outcomes.get(name)?.error?.code === 'HOST_PROTECTED')
   const names = unsure.map(({ name }) => name)
-  await confirmed(names, 'restart', words, io)
+  await confirmed(names, 'restart', words, io, 'changed in the config')
   await askForEach(unsure, true)
 }
 
 /** Asks for one host; what goes wrong with it is its own outcome and stops no other. */
 const ask = async (request: UpRequest, client: ControlClient, io: Io): Promise<Outcome> => {
   try {
-    const { action } = await client.up(request).catch(async (failure: unknown) => {
+    const { action } = await client.up(request, io.interrupted).catch(async (failure: unknown) => {
       // It was about to leave, its last host being gone: another one takes its place.
       if (asDproxyError(failure).code !== 'SUPERVISOR_DOWN') throw failure
       return (await ensureSupervisor(io)).up(request)
@@ -110,8 +111,9 @@ const ask = async (request: UpRequest, client: ControlClient, io: Io): Promise<O
   }
 }
 
-const showTheWay = async (
-  hosts: readonly Host[],
+/** Shows how hosts come up, until each has or has failed; fills in `outcomes`. */
+export const showTheWay = async (
+  hosts: readonly { readonly name: string }[],
   outcomes: Map<string, Outcome>,
   client: ControlClient,
   words: Words,
@@ -150,7 +152,13 @@ const leaveNothingHalfDone = async (
   if (aborted || [...outcomes.values()].some(({ final }) => final)) await untilGoneIfEmpty(client)
 }
 
-const report = (status: Status, outcomes: ReadonlyMap<string, Outcome>, words: Words, io: Io): void => {
+/** Prints what became of hosts: the table of those that are served, and every failure. */
+export const report = (
+  status: Status,
+  outcomes: ReadonlyMap<string, Outcome>,
+  words: Words,
+  io: Io,
+): void => {
   const failed = [...outcomes].filter(([, { error }]) => error !== undefined)
   const failures = failed.map(([host, { error }]) => ({
     host,
@@ -162,7 +170,7 @@ const report = (status: Status, outcomes: ReadonlyMap<string, Outcome>, words: W
   if (words.json) return io.out.write(`${JSON.stringify({ ...status, failures })}\n`)
   const living = status.hosts.filter(({ name }) => !outcomes.get(name)?.final)
   const rows = { ...status, hosts: living.map((host) => ({ ...host, lastError: null })) }
-  if (living.length > 0 && !words.quiet) io.out.write(statusTable(rows, paintFor(io.out)))
+  if (living.length > 0 && !words.quiet) io.out.write(statusTable(rows, paintFor(io.out), widthOf(io.out)))
   const paint = paintFor(io.err)
   for (const { host, ...failure } of failures) io.err.write(failureText(failure, paint, host))
   const retried = failed.filter(([, { state }]) => state === 'retrying').map(([name]) => name)
@@ -175,7 +183,7 @@ const report = (status: Status, outcomes: ReadonlyMap<string, Outcome>, words: W
 }
 
 /** 0 when all is well, 3 when some hosts failed and others did not, else what the failures have in common. */
-const exitCode = (outcomes: readonly Outcome[]): ExitCode => {
+export const exitCode = (outcomes: readonly Outcome[]): ExitCode => {
   const codes = outcomes.flatMap(({ error }) => (error ? [exitCodeOf(error.code)] : []))
   const [first] = codes
   if (first === undefined) return 0

@@ -40,16 +40,34 @@ export class ControlClient {
     return check(Status, await json(await this.#send('GET', '/v1/status')))
   }
 
-  async up(request: UpRequest): Promise<UpReply> {
-    return this.#call('POST', `/v1/hosts/${encodeURIComponent(request.definition.name)}/up`, UpReply, request)
+  async up(request: UpRequest, signal?: AbortSignal): Promise<UpReply> {
+    return this.#call(
+      'POST',
+      `/v1/hosts/${encodeURIComponent(request.definition.name)}/up`,
+      UpReply,
+      request,
+      abortedBy(signal),
+    )
   }
 
-  async down(name: string, drainMs: number): Promise<DownReply> {
-    return this.#call('POST', `/v1/hosts/${encodeURIComponent(name)}/down`, DownReply, { drainMs })
+  async down(name: string, drainMs: number, signal?: AbortSignal): Promise<DownReply> {
+    return this.#call(
+      'POST',
+      `/v1/hosts/${encodeURIComponent(name)}/down`,
+      DownReply,
+      { drainMs },
+      abortedBy(signal),
+    )
   }
 
-  async restart(name: string, drainMs: number): Promise<DownReply> {
-    return this.#call('POST', `/v1/hosts/${encodeURIComponent(name)}/restart`, DownReply, { drainMs })
+  async restart(name: string, drainMs: number, signal?: AbortSignal): Promise<DownReply> {
+    return this.#call(
+      'POST',
+      `/v1/hosts/${encodeURIComponent(name)}/restart`,
+      DownReply,
+      { drainMs },
+      abortedBy(signal),
+    )
   }
 
   async streams(name: string): Promise<StreamStatus[]> {
@@ -154,6 +172,8 @@ interface SendOptions {
   readonly signal?: AbortSignal
   readonly anyVersion?: boolean
 }
+
+const abortedBy = (signal: AbortSignal | undefined): SendOptions => (signal ? { signal } : {})
 
 const silent = (path: string, limitMs: number): DproxyError =>
   new DproxyError(

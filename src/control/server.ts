@@ -64,8 +64,11 @@ export const serveControl = async (
     path,
     release: () => bound.release(),
     [Symbol.asyncDispose]: async () => {
-      await bound.release()
-      await closeServer(server)
+      try {
+        await bound.release()
+      } finally {
+        await closeServer(server)
+      }
     },
   }
 }

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { asDproxyError, DproxyError } from '../base/errors.js'
 import { LONGEST_TIMER_MS } from '../base/timeout.js'
@@ -37,6 +38,7 @@ export interface ProxyOptions {
 interface Stream {
   readonly sinceMs: number
   readonly client: Socket
+  readonly engine: Duplex
 }
 
 /**
@@ -110,7 +112,7 @@ export class Proxy {
   /** Cuts one stream; false when there is none of that id. */
   cut(id: string): boolean {
     const stream = this.#streams.get(id)
-    stream?.client.destroy()
+    if (stream) destroyBoth(stream)
     return stream !== undefined
   }
 
@@ -126,6 +128,7 @@ export class Proxy {
     const cut = this.#streams.size
     this.#stop.abort()
     for (const client of this.#clients.keys()) client.destroy()
+    for (const stream of this.#streams.values()) destroyBoth(stream)
     await Promise.all(this.#clients.values())
     if (failure) throw failure
     return cut
@@ -171,7 +174,7 @@ export class Proxy {
       return undefined
     }
     this.#total += 1
-    this.#streams.set(id, { sinceMs: Date.now(), client })
+    this.#streams.set(id, { sinceMs: Date.now(), client, engine })
     onChange()
     const failure = await relay(client, engine)
     this.#streams.delete(id)
@@ -183,3 +186,9 @@ export class Proxy {
 }
 
 const ignore = (): void => undefined
+
+/** A client that has left already cannot take its engine's side with it. */
+const destroyBoth = ({ client, engine }: Stream): void => {
+  client.destroy()
+  engine.destroy()
+}

@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+// How long the end of an upload may take when its client has left.
+const LINGER_MS = 30_000
+
 /**
  * Carries bytes between a client and the engine until both directions have ended, and resolves then; never
  * rejects. Resolves with why the stream was cut, or undefined when it ended by itself.
@@ -16,6 +19,7 @@ export const relay = (client: Socket, engine: Duplex): Promise<Error | undefined
   new Promise((resolve) => {
     let cut: Error | undefined
     let open = 2
+    let lingering: NodeJS.Timeout | undefined
     const closed = () => {
       open -= 1
       if (open === 0) resolve(cut)
@@ -31,11 +35,13 @@ export const relay = (client: Socket, engine: Duplex): Promise<Error | undefined
     })
     client.once('close', () => {
       // With both directions ended, the last of the upload may still be on its way; the engine's side closes by
-      // itself once it is written.
+      // itself once it is written. An engine that never reads it must not keep the stream for ever.
       if (!client.readableEnded || !engine.readableEnded) engine.destroy()
+      else if (!engine.closed) lingering = setTimeout(() => engine.destroy(), LINGER_MS)
       closed()
     })
     engine.once('close', () => {
+      clearTimeout(lingering)
       // Destroys only after everything written has reached the client's socket.
       client.destroySoon()
       closed()

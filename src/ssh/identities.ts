@@ -23,6 +23,7 @@ export interface Identities {
 
 // An agent that does not answer must not hold the login up: the key files are still there.
 const AGENT_ANSWERS_WITHIN_MS = 3000
+const LONGEST_KEY_FILE = 1024 * 1024
 
 /**
  * Gathers the keys to offer, in OpenSSH's order: the host's identity files (signed by the agent where it holds
@@ -124,12 +125,14 @@ interface Unusable {
 
 const fromFile = async (file: string): Promise<Identity | Unusable> => {
   try {
-    const { mode, uid } = await stat(file)
+    const found = await stat(file)
+    // A device or a pipe would never end; no key is that long.
+    if (!(found.isFile() || found.isDirectory()) || found.size > LONGEST_KEY_FILE) return noPrivateKey(file)
     const parsed = [ssh2.utils.parseKey(await readFile(file))].flat()[0]
     if (parsed && !(parsed instanceof Error) && !parsed.isPrivateKey()) return noPrivateKey(file)
     // OpenSSH's own rule (authfile.c): a key that others can read is treated as no key.
-    if (uid === ownUid() && (mode & 0o077) !== 0) {
-      const octal = (mode & 0o777).toString(8)
+    if (found.uid === ownUid() && (found.mode & 0o077) !== 0) {
+      const octal = (found.mode & 0o777).toString(8)
       return {
         why: `the key file ${file} is open to others (mode ${octal})`,
         hint: `chmod 600 ${file}`,

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
 import { DproxyError, type Stage } from '../base/errors.js'
 import { formatDuration } from '../base/duration.js'
+import { printable } from '../base/text.js'
 import { unless, within } from '../base/timeout.js'
 import { ChannelStream, type ChannelHost } from './channel-stream.js'
 import { cannotOpen, type RemoteProbe } from './cannot-open.js'
@@ -146,8 +147,10 @@ export class Lane implements ChannelHost {
     for (const then of this.#writers.splice(0)) then()
   }
 
-  #lose(why: string): void {
+  #lose(said: string): void {
     if (this.lost.aborted) return
+    // It may be the server's own word (RFC 4253 section 11.1).
+    const why = printable(said)
     const error = new DproxyError(
       'LINK_LOST',
       `the SSH connection to ${where(this.resolved)} was lost: ${why}`,

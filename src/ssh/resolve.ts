@@ -12,6 +12,7 @@ import type { Resolved, Target } from './target.js'
 export const resolveTarget = async (target: Target, env: Env, signal: AbortSignal): Promise<Resolved> => {
   const config = await sshConfig(target, env, signal)
   refuseProxies(config, target.destination)
+  refuseRevocationList(config, target.destination)
   const host = (one(config, 'hostname') ?? target.destination).replace(/^\[(.*)\]$/u, '$1').toLowerCase()
   const port = target.port ?? Number(one(config, 'port') ?? 22)
   const named = target.identityFiles.length > 0
@@ -110,4 +111,15 @@ const refuseProxies = (config: SshConfig, destination: string): void => {
 const complaint = (said: string): string => {
   const lines = said.trim().split('\n')
   return printable(lines.findLast((line) => !line.includes(': terminating, ')) ?? said)
+}
+
+/** A list that ssh obeys and we cannot read must not be passed over: it may revoke the very key that is shown. */
+const refuseRevocationList = (config: SshConfig, destination: string): void => {
+  const file = one(config, 'revokedhostkeys')
+  if (file === undefined || file === 'none') return
+  throw new DproxyError(
+    'NOT_SUPPORTED',
+    `ssh's configuration for ${printable(destination)} names RevokedHostKeys ${printable(file)}, which this version of dproxy cannot read`,
+    { stage: 'resolve', hint: 'put the revoked keys into known_hosts, as @revoked lines' },
+  )
 }

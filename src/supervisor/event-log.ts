@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events'
-import { mkdirSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { pino, type Logger } from 'pino'
 import { createStream } from 'rotating-file-stream'
 import type { LogEntry } from '../control/messages.js'
+import { makeDirs } from '../base/private-dir.js'
 
 // Two files of this size at most.
 const LOG_SIZE = '4M'
@@ -27,8 +27,8 @@ export class EventLog {
   }
 
   /** Writes to the file `path`, whose directory is made if needed. */
-  static toFile(path: string): EventLog {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  static async toFile(path: string): Promise<EventLog> {
+    await makeDirs(dirname(path))
     const file = createStream(basename(path), {
       path: dirname(path),
       size: LOG_SIZE,

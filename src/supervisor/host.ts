@@ -1,7 +1,7 @@
 import type { HostDefinition, HostStatus, StreamStatus } from '../control/messages.js'
 import type { DproxyError, Stage } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
-import { count } from '../base/text.js'
+import { count, printable } from '../base/text.js'
 import { Proxy } from '../proxy/proxy.js'
 import { openLane } from '../ssh/open-lane.js'
 import { DEFAULT_REMOTE_SOCKET } from '../ssh/remote-socket.js'
@@ -181,7 +181,8 @@ export class Host {
 /** `prod: login: deploy@… refused the only key offered` */
 const explain = (name: string, error: DproxyError): string => {
   const hint = error.hint === undefined ? '' : ` (${error.hint})`
-  return `dproxy: ${name}: ${stageOf(error.stage)}${error.message}${hint}`
+  // Docker's own command line prints this as it is.
+  return printable(`dproxy: ${name}: ${stageOf(error.stage)}${error.message}${hint}`)
 }
 
 const stageOf = (stage: Stage | undefined): string => (stage ? `${stage}: ` : '')

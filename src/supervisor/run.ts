@@ -46,12 +46,15 @@ export const runSupervisor = async ({
   await using server = await serveControl(control, supervisor, version)
   log.info(null, `dproxy ${version} supervises at ${server.path}, pid ${pid}`)
   supervisor.leaveIfEmpty(UNUSED_MS)
-  await onReady?.(supervisor)
-  await new Promise<void>((resolve) => {
+  const emptied = new Promise<void>((resolve) => {
     if (supervisor.emptied.aborted) resolve()
     else supervisor.emptied.addEventListener('abort', () => resolve(), { once: true })
   })
+  // Beside the wait: told to stop meanwhile, what `onReady` asks for is refused only once the place is free.
+  const ready = supervisor.emptied.aborted ? undefined : onReady?.(supervisor)
+  await Promise.race([emptied, Promise.resolve(ready).then(() => emptied)])
   log.info(null, 'the supervisor leaves: no host is left')
   await server.release()
   supervisor.hasLeft()
+  await ready
 }

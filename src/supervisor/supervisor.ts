@@ -25,6 +25,9 @@ export interface SupervisorOptions {
   readonly info: SupervisorInfo
 }
 
+// As long as a link holds its clients down after a loss (promise 2).
+const CUT_COUNTS_MS = 1000
+
 // Several hosts are asked for at once: the first one's failure must not end the supervisor under the second.
 const LEAVE_AFTER_MS = 200
 
@@ -39,6 +42,8 @@ export class Supervisor implements ControlService {
   /** The last change of each host name, under way or done. */
   readonly #changes = new Map<string, Promise<unknown>>()
   readonly #hurry = new AbortController()
+  /** Streams that were cut by stopping a host, and when. */
+  readonly #cuts = new Map<string, { readonly cut: number; readonly atMs: number }>()
   readonly #watchers = new Set<() => void>()
   readonly #emptied = new AbortController()
   readonly #left = deferred<void>()
@@ -100,7 +105,7 @@ export class Supervisor implements ControlService {
       const host = this.#running(name)
       const cut = await this.#stop(host, drainMs)
       this.#refuseWhenStopping()
-      await this.#start(host.definition, host.agentSocket, false, cut)
+      await this.#start(host.definition, host.agentSocket, false)
       return { cut }
     })
   }
@@ -170,8 +175,8 @@ export class Supervisor implements ControlService {
     }
     this.#refuseSharedSocket(definition.name, definition.socket)
     if (running && !evenProtected) refuseProtected(running)
-    const cut = running ? await this.#stop(running, 0) : 0
-    await this.#start(definition, agent, lazy, cut)
+    if (running) await this.#stop(running, 0)
+    await this.#start(definition, agent, lazy)
     return { action: running ? 'restarted' : 'started' }
   }
 
@@ -185,12 +190,8 @@ export class Supervisor implements ControlService {
     throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, { hint: `start it: dproxy up ${name}` })
   }
 
-  async #start(
-    definition: HostDefinition,
-    agentSocket: string | null,
-    lazy: boolean,
-    cutBefore: number,
-  ): Promise<void> {
+  async #start(definition: HostDefinition, agentSocket: string | null, lazy: boolean): Promise<void> {
+    const cutBefore = this.#cutLately(definition.name)
     const { env, log } = this.#options
     const gate = this.#gate
     const onChange = () => this.#changed()
@@ -201,11 +202,20 @@ export class Supervisor implements ControlService {
 
   async #stop(host: Host, drainMs: number): Promise<number> {
     try {
-      return await host.stop(drainMs, this.#hurry.signal)
+      const cut = await host.stop(drainMs, this.#hurry.signal)
+      if (cut > 0) this.#cuts.set(key(host.definition.name), { cut, atMs: performance.now() })
+      return cut
     } finally {
       this.#hosts.delete(key(host.definition.name))
       this.#changed()
     }
+  }
+
+  /** How many streams of a host were cut a moment ago: whoever starts it again must hold clients down. */
+  #cutLately(name: string): number {
+    const { cut = 0, atMs = 0 } = this.#cuts.get(key(name)) ?? {}
+    this.#cuts.delete(key(name))
+    return performance.now() - atMs < CUT_COUNTS_MS ? cut : 0
   }
 
   /** Runs `change` after the changes of the same host asked for earlier. */

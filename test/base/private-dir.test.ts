@@ -74,3 +74,10 @@ describe('a private directory', () => {
     )
   })
 })
+
+test.runIf(process.platform === 'linux')(
+  'a directory that cannot be is refused, not waited for',
+  async () => {
+    await expect(privateDir('/proc/no/such')).rejects.toMatchObject({ code: 'SUPERVISOR_FAILED' })
+  },
+)

@@ -252,3 +252,36 @@ describe('closing a proxy', () => {
     await until('the engine has lost its client', () => engines.size === 0)
   })
 })
+
+/** Both directions have ended, but the last of the upload is never taken. */
+const stuck = async (scope: Scope) => {
+  const dir = scope.use(await TempDir.create())
+  const engine = new Duplex({
+    read() {
+      this.push('answer')
+      this.push(null)
+    },
+    write() {},
+  })
+  const { proxy, path } = await startProxy(scope, join(dir.path, 'proxy.sock'), async () => engine)
+  const docker = await client(scope, path)
+  docker.end('upload')
+  expect(await text(docker)).toBe('answer')
+  return { proxy, engine }
+}
+
+describe('an engine that answers, ends, and never reads', () => {
+  test('does not hold up the end of its proxy', async () => {
+    await using scope = new Scope()
+    const { proxy, engine } = await stuck(scope)
+    expect(await proxy.close(0, never)).toBe(1)
+    expect(engine.destroyed).toBe(true)
+  })
+
+  test('is let go of when its stream is cut', async () => {
+    await using scope = new Scope()
+    const { proxy } = await stuck(scope)
+    expect(proxy.cut('1')).toBe(true)
+    await until('the stream is gone', () => proxy.openStreams === 0)
+  })
+})

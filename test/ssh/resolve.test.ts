@@ -130,6 +130,14 @@ describeWith(['sshd'], "what ssh's own configuration says of a target", () => {
     })
   })
 
+  test('that names a list of revoked host keys is refused: the list could not be obeyed', async () => {
+    const config = 'Host listed\n  RevokedHostKeys /etc/ssh/revoked\n'
+    await expect(resolve(target('listed'), config)).rejects.toMatchObject({
+      code: 'NOT_SUPPORTED',
+      message: expect.stringContaining('RevokedHostKeys /etc/ssh/revoked') as string,
+    })
+  })
+
   test('that says "none" of a proxy is no proxy', async () => {
     expect(await resolve(target('direct'))).toMatchObject({ host: 'direct' })
   })

@@ -9,7 +9,7 @@ import { until } from '../testbed/until.js'
 test('an event is one line with its time, level, host and message, in the file as in memory', async () => {
   await using dir = await TempDir.create()
   const path = join(dir.path, 'state', 'dproxy.log')
-  const log = EventLog.toFile(path)
+  const log = await EventLog.toFile(path)
   const heard: LogEntry[] = []
   const stop = log.subscribe((entry) => heard.push(entry))
   log.info(null, 'starts')
@@ -32,7 +32,7 @@ test('an event is one line with its time, level, host and message, in the file a
 test('the log is for its owner alone', async () => {
   await using dir = await TempDir.create()
   const path = join(dir.path, 'state', 'dproxy.log')
-  const log = EventLog.toFile(path)
+  const log = await EventLog.toFile(path)
   log.info(null, 'starts')
   await log.close()
   expect((await stat(path)).mode & 0o777).toBe(0o600)
@@ -41,7 +41,7 @@ test('the log is for its owner alone', async () => {
 
 test('however much happens, the files stay within a few megabytes and memory within a thousand events', async () => {
   await using dir = await TempDir.create()
-  const log = EventLog.toFile(join(dir.path, 'dproxy.log'))
+  const log = await EventLog.toFile(join(dir.path, 'dproxy.log'))
   const message = 'x'.repeat(1000)
   for (let events = 0; events < 20_000; events += 1) {
     log.info('prod', message)
@@ -60,7 +60,7 @@ test('a log that cannot be written loses lines and stops nobody', async () => {
   await using dir = await TempDir.create()
   const path = join(dir.path, 'dproxy.log')
   await mkdir(path)
-  const log = EventLog.toFile(path)
+  const log = await EventLog.toFile(path)
   log.info(null, 'lost')
   await until('a moment passes', () => new Promise<true>((resolve) => setImmediate(() => resolve(true))))
   log.info(null, 'lost too')

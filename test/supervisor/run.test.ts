@@ -55,7 +55,7 @@ test('a supervisor serves its control socket, 0600 in a directory 0700, and leav
   supervisor.stop()
   await supervisor.running
   expect(existsSync(supervisor.control)).toBe(false)
-  expect(existsSync(join(run, 'start.lock'))).toBe(false)
+  expect(existsSync(`${supervisor.control}.lock`)).toBe(false)
 })
 
 test('ten that start at once end with one', async () => {
@@ -170,4 +170,20 @@ test.runIf(ownUid() === 0)('a run directory of another user is refused', async (
     code: 'SUPERVISOR_FAILED',
     message: expect.stringContaining('belongs to uid 65534'),
   })
+})
+
+test('told to stop before it is ready, it refuses what it is asked for then, and leaves', async () => {
+  await using dir = await TempDir.create()
+  const run = join(dir.path, 'run')
+  const asked: unknown[] = []
+  await using supervisor = start(run, {
+    onReady: async (made) => {
+      const request = { definition: definition(), agent: null, lazy: true, evenProtected: false }
+      await made.up(request).catch((failure: unknown) => asked.push(failure))
+    },
+  })
+  supervisor.stop()
+  await supervisor.running
+  expect(existsSync(supervisor.control)).toBe(false)
+  expect(asked.length).toBeLessThan(2)
 })

@@ -238,6 +238,7 @@ test('a host restarted under live streams serves nobody for a moment: what was c
   await rig.up(rig.host('prod'))
   for (const restart of [
     () => rig.supervisor.restart('prod', 0),
+    () => Promise.all([rig.supervisor.down('prod', 0), rig.up(rig.host('prod'))]),
     () => rig.up(rig.host('prod', { connectTimeoutMs: 5000 })),
   ]) {
     await until('it serves', async () => (await ask(rig.socket('prod'))) === 200)
