@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** argv in, exit code out: the only reader of the process's arguments, signals and streams. */
+import { setMaxListeners } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
 import { resolve } from 'node:path'
@@ -14,6 +15,7 @@ const NOBODY_READS = 141
 
 const args = process.argv.slice(2)
 const interrupt = new AbortController()
+setMaxListeners(0, interrupt.signal) // one for each request under way
 const stopListeners: ((signal: NodeJS.Signals) => void)[] = []
 
 const outputOf = (stream: WriteStream, fd: number): Output => ({

@@ -279,6 +279,7 @@ describeOurs('hosts come up, are told of, and go down', (hosts) => {
     })
     const up = await must(world, ['up', '--all'])
     expect(up.stdout.match(/● up/gu)).toHaveLength(20)
+    expect(up.stderr).not.toMatch(/warning/iu)
     expect((await statusOf(world)).hosts.every(({ state }) => state === 'up')).toBe(true)
     await must(world, ['down', '--all'])
     expect(await readdir(join(world.dir, 's'))).toEqual([])
