@@ -34,8 +34,6 @@ export const runtimeDir = (env: Env): string => {
 export const controlSocketPath = (env: Env): string => join(runtimeDir(env), 'control.sock')
 export const stateDir = (env: Env): string => join(xdg(env, 'XDG_STATE_HOME', '.local/state'), 'dproxy')
 export const logPath = (env: Env): string => join(stateDir(env), 'dproxy.log')
-export const cacheDir = (env: Env): string => join(xdg(env, 'XDG_CACHE_HOME', '.cache'), 'dproxy')
-export const hostNamesCachePath = (env: Env): string => join(cacheDir(env), 'hosts.json')
 export const userConfigPath = (env: Env): string =>
   join(xdg(env, 'XDG_CONFIG_HOME', '.config'), 'dproxy', 'config.yaml')
 

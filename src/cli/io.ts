@@ -1,4 +1,3 @@
-import type { DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 
 /** One of the two output streams, as a command sees it. */
@@ -36,6 +35,3 @@ export interface GlobalWords {
   readonly json: boolean
   readonly quiet: boolean
 }
-
-/** Prints an error: the sentence, then the next step. */
-export type Complain = (error: DproxyError, host?: string) => void

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
-import { DproxyError, type Stage } from '../base/errors.js'
+import { DproxyError } from '../base/errors.js'
 import { formatDuration } from '../base/duration.js'
 import { printable } from '../base/text.js'
 import { unless, within } from '../base/timeout.js'
@@ -170,6 +170,3 @@ export class Lane implements ChannelHost {
 }
 
 const ignore = (): void => undefined
-
-/** What a stage of opening a lane reports as it is passed: its name and how long it took. */
-export type OnStage = (stage: Stage, state: 'started' | 'passed') => void

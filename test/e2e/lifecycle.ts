@@ -1,27 +1,18 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, inject } from 'vitest'
+import { inject } from 'vitest'
 import { Status } from '../../src/control/messages.js'
 import { type Finished, type RunOptions, World } from '../testbed/cli.js'
-import { describeWith } from '../testbed/describe-with.js'
+import { describeOurs as describeOnOurs } from '../testbed/describe-with.js'
 import type { TestHost, TestHosts } from '../testbed/hosts.js'
 import { HOST_PARTS } from '../testbed/parts.js'
 import { commandOf } from '../testbed/processes.js'
 import type { Sshd } from '../testbed/sshd.js'
-import { skippedTitle } from '../testbed/skipped.js'
-import { theirServer } from '../testbed/their-server.js'
 
 /** Tests that need hosts which nobody minds being harmed. */
-export const describeOurs = (title: string, tests: (hosts: () => TestHosts) => void): void => {
-  if (theirServer()) {
-    describe.skip(skippedTitle(title, 'needs a host made for the tests, and SSH_HOST names yours'), () =>
-      tests(() => inject('hosts')!),
-    )
-    return
-  }
-  describeWith(HOST_PARTS, title, () => tests(() => inject('hosts')!))
-}
+export const describeOurs = (title: string, tests: (hosts: () => TestHosts) => void): void =>
+  describeOnOurs(HOST_PARTS, title, () => tests(() => inject('hosts')!))
 
 /** Node and dproxy: for a shell or a terminal to start. */
 export const DPROXY = [
