@@ -32,9 +32,7 @@ export const restart: Command = {
     )
     await showTheWay(hosts, outcomes, client, words, io)
     io.interrupted.throwIfAborted()
-    const status = await statusNow(client)
-    const wanted = status.hosts.filter(({ name }) => outcomes.has(name))
-    report({ ...status, hosts: wanted }, outcomes, words, io)
+    report(await statusNow(client), outcomes, words, io)
     return exitCode([...outcomes.values()])
   },
 }

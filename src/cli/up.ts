@@ -58,9 +58,8 @@ export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io
   const client = wanted.length > 0 ? await ensureSupervisor(io) : controlClient(io)
   await askForAll(wanted, outcomes, client, words, io)
   if (words.lazy !== true && words['no-wait'] !== true) await showTheWay(wanted, outcomes, client, words, io)
-  const now = await statusNow(client)
-  noteVersion(now, words, io)
-  const status = onlyThese(now, hosts)
+  const status = await statusNow(client)
+  noteVersion(status, words, io)
   await leaveNothingHalfDone(client, outcomes, io)
   io.interrupted.throwIfAborted()
   report(status, outcomes, words, io)
@@ -129,11 +128,6 @@ export const showTheWay = async (
   }
 }
 
-const onlyThese = (status: Status, hosts: readonly Host[]): Status => {
-  const names = new Set(hosts.map(({ name }) => name))
-  return { ...status, hosts: status.hosts.filter(({ name }) => names.has(name)) }
-}
-
 /**
  * A host that this command started and that needs the user, or was not up yet when the user interrupted, is
  * taken back, and with it a supervisor that nothing is left for. A host that is tried again by itself stays,
@@ -152,13 +146,14 @@ const leaveNothingHalfDone = async (
   if (aborted || [...outcomes.values()].some(({ final }) => final)) await untilGoneIfEmpty(client)
 }
 
-/** Prints what became of hosts: the table of those that are served, and every failure. */
+/** Prints what became of the hosts of `outcomes`, and of no others: the table of those that are served, and every failure. */
 export const report = (
   status: Status,
   outcomes: ReadonlyMap<string, Outcome>,
   words: Words,
   io: Io,
 ): void => {
+  const hosts = status.hosts.filter(({ name }) => outcomes.has(name))
   const failed = [...outcomes].filter(([, { error }]) => error !== undefined)
   const failures = failed.map(([host, { error }]) => ({
     host,
@@ -167,8 +162,8 @@ export const report = (
     message: error?.message ?? '',
     hint: error?.hint ?? null,
   }))
-  if (words.json) return io.out.write(`${JSON.stringify({ ...status, failures })}\n`)
-  const living = status.hosts.filter(({ name }) => !outcomes.get(name)?.final)
+  if (words.json) return io.out.write(`${JSON.stringify({ ...status, hosts, failures })}\n`)
+  const living = hosts.filter(({ name }) => !outcomes.get(name)?.final)
   const rows = { ...status, hosts: living.map((host) => ({ ...host, lastError: null })) }
   if (living.length > 0 && !words.quiet) io.out.write(statusTable(rows, paintFor(io.out), widthOf(io.out)))
   const paint = paintFor(io.err)
