@@ -1,125 +1,118 @@
-import { execa, ExecaError } from 'execa'
-import { DproxyError, errnoOf } from '../base/errors.js'
-import { expandHome, homeOf, ownUserName, type Env } from '../base/paths.js'
-import { printable } from '../base/text.js'
-import type { Resolved, Target } from './target.js'
+import { hostNameProblem, userNameProblem } from '../../base/openssh-names.js'
+import { ownUserName, type Env } from '../../base/paths.js'
+import { printable } from '../../base/text.js'
+import { DEFAULT_CONNECT_TIMEOUT_MS, DEFAULT_KEEP_ALIVE, type Resolved, type Target } from '../target.js'
+import { algorithmsOf } from './algorithms.js'
+import { agentOf, certificateFilesOf, identityFilesOf, knownHostsFilesOf } from './files.js'
+import { refuseCircle, refuseTooMany, type HopTarget } from './hops.js'
+import { methodsOf } from './methods.js'
+import { reasonForOpenssh } from './only-openssh.js'
+import { readSshConfig } from './read-ssh-config.js'
+import { resolveFailed } from './resolve-failed.js'
+import { revokedHostKeysOf } from './revoked.js'
+import { routeOf } from './route.js'
+import type { SshConfig } from './ssh-config.js'
+import { pathTokens, type Facts } from './tokens.js'
+
+export { targetOfHop } from './hops.js'
 
 /**
- * Fills in a target's defaults from ssh's own configuration, by asking `ssh -G` where ssh is installed
- * (ssh(1); it prints the configuration and exits without connecting). What the target names itself wins.
- * @throws DproxyError RESOLVE_FAILED, or NOT_SUPPORTED for a proxy that this version cannot go through
+ * Fills in a target's defaults from ssh's own configuration, where ssh is installed. What the target says
+ * itself wins. Of its jump hosts only the names are here: each is resolved as a target ({@link targetOfHop}).
+ * @throws DproxyError RESOLVE_FAILED
  */
-export const resolveTarget = async (target: Target, env: Env, signal: AbortSignal): Promise<Resolved> => {
-  const config = await sshConfig(target, env, signal)
-  refuseProxies(config, target.destination)
-  refuseRevocationList(config, target.destination)
-  const host = (one(config, 'hostname') ?? target.destination).replace(/^\[(.*)\]$/u, '$1').toLowerCase()
-  const port = target.port ?? Number(one(config, 'port') ?? 22)
-  const named = target.identityFiles.length > 0
-  return {
-    host,
-    port,
-    user: target.user ?? one(config, 'user') ?? ownUserName(),
-    identityFiles: named ? target.identityFiles : files(config, 'identityfile', env, defaultIdentities),
-    identitiesNamed: named,
-    identitiesOnly: target.identitiesOnly || (!named && one(config, 'identitiesonly') === 'yes'),
-    knownHostsFiles: target.knownHostsFiles ?? [
-      ...files(config, 'userknownhostsfile', env, () => ['~/.ssh/known_hosts', '~/.ssh/known_hosts2']),
-      ...files(config, 'globalknownhostsfile', env, () => ['/etc/ssh/ssh_known_hosts']),
-    ],
-    hostKeyName: one(config, 'hostkeyalias') ?? (port === 22 ? host : `[${host}]:${port}`),
-  }
-}
-
-/** Keyword in lower case to its values, one for each line that ssh printed; empty where ssh is not there. */
-type SshConfig = ReadonlyMap<string, readonly string[]>
-
-const sshConfig = async (
-  { destination, user, port, connectTimeoutMs }: Target,
+export const resolveTarget = async (
+  target: Target | HopTarget,
   env: Env,
   signal: AbortSignal,
-): Promise<SshConfig> => {
-  // The registry has checked both names by OpenSSH's own rules, so neither can become an option; `--` and
-  // separate words make sure of it once more (CVE-2017-1000117).
-  // DPROXY_SSH_CONFIG stands in for ~/.ssh/config and /etc/ssh/ssh_config, as ssh's own -F does.
-  const words = [
-    ...(env.DPROXY_SSH_CONFIG ? ['-F', env.DPROXY_SSH_CONFIG] : []),
-    ...(user === null ? [] : ['-l', user]),
-    ...(port === null ? [] : ['-p', String(port)]),
-  ]
-  try {
-    const { stdout } = await execa('ssh', ['-G', ...words, '--', destination], {
-      stdin: 'ignore',
-      cancelSignal: signal,
-      timeout: connectTimeoutMs,
-    })
-    return parseConfig(stdout)
-  } catch (failure) {
-    if (errnoOf(failure) === 'ENOENT') return new Map()
-    signal.throwIfAborted()
-    const said = failure instanceof ExecaError ? failure.stderr || failure.shortMessage : String(failure)
-    throw new DproxyError('RESOLVE_FAILED', `ssh could not read its configuration: ${complaint(said)}`, {
-      stage: 'resolve',
-      hint: `see what it says: ssh -G ${destination}`,
-      cause: failure,
-    })
+): Promise<Resolved> => {
+  checkNames(target)
+  refuseCircle(target)
+  const configs = await readSshConfig(target, env, signal)
+  const { config } = configs
+  const facts = factsOf(target, config)
+  const tokens = pathTokens(facts)
+  const named = target.identityFiles.length > 0
+  const identityFiles = identityFilesOf(target, config, tokens, env)
+  const certificateFiles = certificateFilesOf(config, identityFiles, tokens, env)
+  const route = routeOf(target, config, facts, env)
+  if (route.kind === 'jump') refuseTooMany(target, route.hops)
+  const { algorithms, lacking } = algorithmsOf(configs)
+  return {
+    typed: target.typed,
+    alias: target.destination,
+    host: facts.host,
+    port: facts.port,
+    user: facts.user,
+    route,
+    identityFiles,
+    identitiesNamed: named,
+    // The IdentitiesOnly of ssh's configuration is about its own identity files.
+    identitiesOnly: target.identitiesOnly || (!named && config.says('identitiesonly')),
+    agent: agentOf(config, env),
+    methods: methodsOf(config),
+    knownHostsFiles: knownHostsFilesOf(target, config),
+    revokedHostKeysFile: revokedHostKeysOf(config),
+    neverAskHostKey: config.says('stricthostkeychecking'),
+    hostKeyName: { host: facts.host, port: facts.port, alias: facts.hostKeyAlias ?? null },
+    algorithms,
+    connectTimeoutMs:
+      target.connectTimeoutMs ?? milliseconds(config, 'connecttimeout') ?? DEFAULT_CONNECT_TIMEOUT_MS,
+    keepAlive: keepAliveOf(target, config),
+    onlyOpenssh: await reasonForOpenssh({
+      target,
+      configs,
+      env,
+      route,
+      identityFiles,
+      certificateFiles,
+      lackingAlgorithms: lacking,
+    }),
   }
 }
 
-const parseConfig = (output: string): SshConfig => {
-  const config = new Map<string, string[]>()
-  for (const line of output.split('\n')) {
-    const space = line.indexOf(' ')
-    if (space < 1) continue
-    const keyword = line.slice(0, space).toLowerCase()
-    config.set(keyword, [...(config.get(keyword) ?? []), line.slice(space + 1)])
-  }
-  return config
-}
-
-const one = (config: SshConfig, keyword: string): string | undefined => config.get(keyword)?.[0]
-
-const files = (config: SshConfig, keyword: string, env: Env, fallback: () => string[]): string[] => {
-  const lines = config.get(keyword)
-  // One line holds one IdentityFile, but a whole list of known_hosts files.
-  const values = lines
-    ? keyword === 'identityfile'
-      ? lines
-      : lines.flatMap((line) => line.split(' '))
-    : fallback()
-  return values
-    .filter((file) => file !== 'none' && file !== '')
-    .map((file) => expandHome(file.replace(/^%d(?=\/)/u, homeOf(env)).replaceAll('"', ''), env))
-}
-
-const defaultIdentities = (): string[] => ['~/.ssh/id_ed25519', '~/.ssh/id_ecdsa', '~/.ssh/id_rsa']
-
-/** Connecting directly where ssh would go through a proxy could reach another machine of the same name. */
-const refuseProxies = (config: SshConfig, destination: string): void => {
-  for (const keyword of ['proxyjump', 'proxycommand']) {
-    const value = one(config, keyword)
-    if (value === undefined || value === 'none') continue
-    throw new DproxyError(
-      'NOT_SUPPORTED',
-      `ssh's configuration reaches ${printable(destination)} through ${keyword === 'proxyjump' ? 'ProxyJump' : 'ProxyCommand'} ${printable(value)}, which this version of dproxy cannot do`,
-      { stage: 'resolve', hint: 'name a host that is reached directly' },
-    )
-  }
-}
-
-/** The last thing said that names a cause: ssh ends with a mere count of its complaints. */
-const complaint = (said: string): string => {
-  const lines = said.trim().split('\n')
-  return printable(lines.findLast((line) => !line.includes(': terminating, ')) ?? said)
-}
-
-/** A list that ssh obeys and we cannot read must not be passed over: it may revoke the very key that is shown. */
-const refuseRevocationList = (config: SshConfig, destination: string): void => {
-  const file = one(config, 'revokedhostkeys')
-  if (file === undefined || file === 'none') return
-  throw new DproxyError(
-    'NOT_SUPPORTED',
-    `ssh's configuration for ${printable(destination)} names RevokedHostKeys ${printable(file)}, which this version of dproxy cannot read`,
-    { stage: 'resolve', hint: 'put the revoked keys into known_hosts, as @revoked lines' },
+const checkNames = ({ destination, user }: Pick<Target, 'destination' | 'user'>): void => {
+  const problem = hostNameProblem(destination) ?? (user === null ? undefined : userNameProblem(user))
+  if (problem === undefined) return
+  throw resolveFailed(
+    `"${printable(user === null ? destination : `${user}@${destination}`)}" ${problem}`,
+    'name a host or an alias as ssh itself takes it',
   )
+}
+
+const factsOf = (target: Target, config: SshConfig): Facts => {
+  const host = hostOf(target, config)
+  return {
+    host,
+    alias: target.destination,
+    hostKeyAlias: config.one('hostkeyalias'),
+    user: target.user ?? config.one('user') ?? ownUserName(),
+    port: target.port ?? config.number('port', 1) ?? 22,
+    connection: config.one('controlpath') ?? '',
+    proxyJump: config.unlessNone('proxyjump') ?? '',
+  }
+}
+
+const hostOf = ({ destination }: Target, config: SshConfig): string => {
+  // ssh has put the name into lower case, and left the zone of an address alone.
+  const said = config.one('hostname') ?? (destination.includes(':') ? destination : destination.toLowerCase())
+  const host = said.replace(/^\[(.*)\]$/u, '$1')
+  const problem = hostNameProblem(host)
+  if (problem === undefined) return host
+  throw resolveFailed(
+    `the HostName "${printable(host)}" that ssh's configuration has for ${printable(destination)} ${problem}`,
+    `correct it; see it with: ssh -G ${printable(destination)}`,
+  )
+}
+
+const keepAliveOf = ({ keepAlive }: Target, config: SshConfig): Resolved['keepAlive'] => ({
+  // ServerAliveInterval 0, ssh's default, means that it never asks; we always do.
+  intervalMs:
+    keepAlive.intervalMs ?? milliseconds(config, 'serveraliveinterval') ?? DEFAULT_KEEP_ALIVE.intervalMs,
+  misses: keepAlive.misses ?? config.number('serveralivecountmax', 1) ?? DEFAULT_KEEP_ALIVE.misses,
+})
+
+const milliseconds = (config: SshConfig, keyword: string): number | undefined => {
+  const seconds = config.number(keyword, 1)
+  return seconds === undefined ? undefined : seconds * 1000
 }

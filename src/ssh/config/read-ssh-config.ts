@@ -1,0 +1,114 @@
+import { readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { execa, ExecaError } from 'execa'
+import { errnoOf } from '../../base/errors.js'
+import type { Env } from '../../base/paths.js'
+import { printable } from '../../base/text.js'
+import { DEFAULT_CONNECT_TIMEOUT_MS, type Target } from '../target.js'
+import { resolveFailed } from './resolve-failed.js'
+import { SshConfig } from './ssh-config.js'
+import { sshHome } from './tokens.js'
+
+/** ssh's configuration for one target, and what ssh goes by where no file says anything. */
+export interface Configs {
+  readonly config: SshConfig
+  readonly defaults: SshConfig
+}
+
+/**
+ * Asks the installed ssh what it would go by (`ssh -G`, ssh(1): it prints the configuration and exits without
+ * connecting; commands of `Match exec` run, as they do for ssh itself). Both are empty where there is no ssh.
+ * @throws DproxyError RESOLVE_FAILED
+ */
+export const readSshConfig = async (target: Target, env: Env, signal: AbortSignal): Promise<Configs> => {
+  try {
+    const [output, usual] = await Promise.all([sshG(wordsOf(target, env), target, env, signal), builtIn(env)])
+    return { config: new SshConfig(output), defaults: new SshConfig(usual) }
+  } catch (failure) {
+    signal.throwIfAborted()
+    if (errnoOf(failure) !== 'ENOENT') throw explained(failure, target, env)
+    await refuseUnreadConfig(env)
+    return { config: new SshConfig(''), defaults: new SshConfig('') }
+  }
+}
+
+const wordsOf = ({ destination, user, port, proxyJump, proxyCommand }: Target, env: Env): string[] => [
+  ...fileWords(env),
+  ...(user === null ? [] : ['-l', user]),
+  ...(port === null ? [] : ['-p', String(port)]),
+  // What the target says itself overrides both; ssh would otherwise complain about a jump host that jumps
+  // through itself, which a chain of hops never asks it to.
+  ...(proxyJump === null && proxyCommand === null ? [] : ['-o', 'ProxyJump=none']),
+  // The names were checked by OpenSSH's own rules, so that none can become an option; `--` makes sure of it
+  // once more (CVE-2017-1000117).
+  '--',
+  destination,
+]
+
+// DPROXY_SSH_CONFIG stands in for ~/.ssh/config and /etc/ssh/ssh_config, as ssh's own -F does.
+const fileWords = ({ DPROXY_SSH_CONFIG: file }: Env): string[] =>
+  file ? ['-F', file === 'none' ? file : resolve(file)] : []
+
+const sshG = async (
+  words: readonly string[],
+  { connectTimeoutMs }: Pick<Target, 'connectTimeoutMs'>,
+  env: Env,
+  signal?: AbortSignal,
+): Promise<string> => {
+  // -T: no remark about the missing terminal. ControlPath is not used, but printed expanded: it tells what
+  // the token %C stands for, whose recipe differs between versions.
+  const { stdout } = await execa('ssh', ['-G', '-T', '-o', 'ControlPath=%C', ...words], {
+    stdin: 'ignore',
+    // A working directory that is gone would make the program look missing, and its configuration with it.
+    cwd: '/',
+    env,
+    extendEnv: false,
+    timeout: connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
+    ...(signal ? { cancelSignal: signal } : {}),
+  })
+  return stdout
+}
+
+// What ssh goes by without any file does not change while we run; so one call serves every host.
+let knownBuiltIn: string | undefined
+const builtIn = async (env: Env): Promise<string> =>
+  (knownBuiltIn ??= await sshG(['-F', 'none', '--', 'default'], { connectTimeoutMs: null }, env))
+
+const explained = (failure: unknown, { destination }: Target, env: Env): Error => {
+  const said = failure instanceof ExecaError ? failure.stderr || failure.shortMessage : String(failure)
+  const name = printable(destination)
+  if (said.includes('jumphost loop')) {
+    return resolveFailed(
+      `the ProxyJump of ${name} in ssh's configuration leads back to ${name} itself`,
+      `let it be reached directly: put "ProxyJump none" under "Host ${name}", above the other`,
+      failure,
+    )
+  }
+  return resolveFailed(
+    `ssh could not read its configuration for ${name}: ${complaint(said)}`,
+    `see what it says: ${['ssh', '-G', ...fileWords(env), '--', destination].map(printable).join(' ')}`,
+    failure,
+  )
+}
+
+// ssh ends with a mere count of its complaints; the line before says which.
+const complaint = (said: string): string => {
+  const lines = said.split(/\r?\n/u).filter((line) => line.trim() !== '' && !line.includes(': terminating, '))
+  return printable(lines.slice(-2).join('; ') || said)
+}
+
+/** To pass over the user's configuration could lead to another machine of the same name. */
+const refuseUnreadConfig = async (env: Env): Promise<void> => {
+  const chosen = env.DPROXY_SSH_CONFIG
+  if (chosen === 'none') return
+  const file = chosen ? resolve(chosen) : join(sshHome(), '.ssh', 'config')
+  const text = await readFile(file, 'utf8').catch((failure: unknown) =>
+    ['ENOENT', 'ENOTDIR'].includes(errnoOf(failure) ?? '') ? '' : String(failure),
+  )
+  if (/^\s*[^#\s]/mu.test(text)) {
+    throw resolveFailed(
+      `${printable(file)} cannot be obeyed, since the ssh program that reads it was not found`,
+      'install OpenSSH (apt install openssh-client), or do without that file: DPROXY_SSH_CONFIG=none',
+    )
+  }
+}
