@@ -41,6 +41,11 @@ const PARTS = {
     packages: ['busybox-static'],
     lacking: () => noProgram('busybox') ?? (isStatic(program('busybox')!) ? undefined : 'a static busybox'),
   },
+  /** A keychain on a session bus of its own, and the library that keytar loads. */
+  keyring: {
+    packages: ['gnome-keyring', 'dbus', 'libsecret-1-0', 'libsecret-tools'],
+    lacking: () => noProgram('gnome-keyring-daemon', 'dbus-run-session', 'dbus-send', 'secret-tool'),
+  },
   /** A pseudo-terminal to type into. */
   script: { packages: ['bsdutils'], lacking: () => notLinux() ?? noProgram('script') },
 } satisfies Record<string, PartFacts>

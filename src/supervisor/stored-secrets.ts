@@ -1,0 +1,76 @@
+import { DproxyError } from '../base/errors.js'
+import type { Env } from '../base/paths.js'
+import { printable } from '../base/text.js'
+import type { HostDefinition } from '../control/messages.js'
+import { runSecretCommand } from '../registry/secrets/command.js'
+import { secretStores, type SecretStores } from '../registry/secrets/open.js'
+import { aliasOwner, hostOwner, type SecretKind } from '../registry/secrets/store.js'
+import type { Stored, StoredSecrets } from '../ssh/person.js'
+import type { Hop } from '../ssh/target.js'
+
+/** The part of a host's definition that says where its secrets are. */
+export type SecretSources = Pick<
+  HostDefinition,
+  'name' | 'typed' | 'destination' | 'passphraseCommand' | 'passwordCommand' | 'secretStore'
+>
+
+/**
+ * The stored secrets for the login to a host, or to one of its jump hosts: what the host's command prints; else
+ * what its store holds. Where there is a command, the store is not touched. A host's commands are for itself: a
+ * jump host has only the store.
+ */
+export const storedSecretsOf = (
+  host: SecretSources,
+  hop: Hop | null,
+  env: Env,
+  stores: SecretStores = storesOf(env),
+): StoredSecrets => {
+  const owner = hop ? aliasOwner(hop.destination) : ownerOf(host)
+  const store = stores[host.secretStore]
+
+  const secret = async (
+    kind: SecretKind,
+    words: readonly string[] | null,
+    signal: AbortSignal,
+  ): Promise<Stored> => {
+    if (words !== null && hop === null) {
+      const value = await runSecretCommand(words, { env, signal })
+      return { kind: 'found', value, from: `${kind}Command (${printable(words[0] ?? '')})` }
+    }
+    const value = await store.get({ owner, kind }, signal)
+    return value === undefined ? { kind: 'none' } : { kind: 'found', value, from: store.describe() }
+  }
+
+  return {
+    passphrase: (_keyFile, signal) =>
+      orProblem(signal, () => secret('passphrase', host.passphraseCommand, signal)),
+    password: (signal) => orProblem(signal, () => secret('password', host.passwordCommand, signal)),
+  }
+}
+
+/** A host that is in no file must not be sent the password of one that is, whatever its name. */
+const ownerOf = ({ name, typed, destination }: SecretSources): string =>
+  name === typed ? hostOwner(name) : aliasOwner(destination)
+
+/** A problem instead of an error; only the signal's own reason is thrown. */
+const orProblem = async (signal: AbortSignal, work: () => Promise<Stored>): Promise<Stored> => {
+  try {
+    return await work()
+  } catch (failure) {
+    signal.throwIfAborted()
+    const hint = 'dproxy secret ls shows what can be read'
+    if (failure instanceof DproxyError)
+      return { kind: 'problem', why: failure.message, hint: failure.hint ?? hint }
+    // What we did not foresee could have a secret in its message.
+    return { kind: 'problem', why: 'the stored secret could not be read', hint }
+  }
+}
+
+/** One set for a process, so that the encrypted file's passphrase is read once. */
+const storesOf = (env: Env): SecretStores => {
+  const known = STORES.get(env) ?? secretStores(env)
+  STORES.set(env, known)
+  return known
+}
+
+const STORES = new WeakMap<Env, SecretStores>()
