@@ -86,6 +86,8 @@ const stopped = (host: Host): HostStatus => ({
   engine: null,
   rttMs: null,
   lanes: 0,
+  transport: null,
+  question: null,
   streams: { open: 0, total: 0 },
   bytes: { up: 0, down: 0 },
   reconnects: 0,

@@ -11,7 +11,7 @@ import {
   parseTemplate,
   socketPath,
 } from './local-path.js'
-import { userNameProblem } from './openssh-names.js'
+import { userNameProblem } from '../base/openssh-names.js'
 import { bad, good, type Parsed } from './parsed.js'
 import { parseSeconds } from './span.js'
 
@@ -32,7 +32,8 @@ export interface HostFlags {
 export const hostFromUrl = (url: string, env: Env): Host => {
   const destination = accept('the ssh:// address', parseSshUrl(url))
   const name = nameOf(destination)
-  return { ...HOST_DEFAULTS, ...destination, name, socket: socketPath(DEFAULT_SOCKET, name, '/', env) }
+  const typed = urlOf(destination)
+  return { ...HOST_DEFAULTS, ...destination, name, typed, socket: socketPath(DEFAULT_SOCKET, name, '/', env) }
 }
 
 /**
@@ -64,6 +65,7 @@ export const hostFromFlags = (flags: HostFlags, env: Env, cwd: string): Host => 
     ...HOST_DEFAULTS,
     ...place,
     name,
+    typed: urlOf({ ...place, user }),
     user,
     socket,
     identityFiles: key === undefined ? [] : [absolutePath(key, cwd, env)],
@@ -89,6 +91,11 @@ const fits = (socket: string): Parsed<string> => {
   } catch (failure) {
     return bad(`is too long: ${asDproxyError(failure).message}`)
   }
+}
+
+const urlOf = ({ user, destination, port }: Destination): string => {
+  const host = destination.includes(':') ? `[${destination.replace('%', '%25')}]` : destination
+  return `ssh://${user === null ? '' : `${encodeURIComponent(user)}@`}${host}${port === null ? '' : `:${port}`}`
 }
 
 /** A name by the rule of names, lower-case since names ignore case; the port tells two of one address apart. */

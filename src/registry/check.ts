@@ -4,10 +4,10 @@ import type { Env } from '../base/paths.js'
 import { checkLength } from '../base/unix-socket.js'
 import { readDocument, type ConfigDocument } from './document.js'
 import { hostOf } from './host-of-entry.js'
-import { NAME, NAME_RULE, sameNameKey, type Host } from './host.js'
+import { HOST_DEFAULTS, NAME, NAME_RULE, sameNameKey, type Host } from './host.js'
 import { isLegacy, legacyHost } from './legacy.js'
 import { DEFAULT_SOCKET, parseTemplate } from './local-path.js'
-import { commandProblems, unsupportedKeys, type Origin } from './not-yet.js'
+import { commandProblems, type Origin } from './project-file.js'
 import { problemsOf, type Path, type Problem } from './problems.js'
 import { ConfigFile, Defaults, HostEntry } from './schema.js'
 
@@ -18,8 +18,6 @@ export interface PlacedHost {
   /** The line of what set its socket. */
   readonly socketLine: number
   readonly path: Path
-  /** Keys it sets that this version cannot honour. */
-  readonly unsupported: readonly string[]
 }
 
 /** One config file, checked by itself. */
@@ -34,8 +32,16 @@ export interface CheckedFile {
 }
 
 /** Checks the text of one config file. Relative paths in it count from its own directory. */
-export const checkFile = (file: string, text: string, origin: Origin, env: Env): CheckedFile => {
-  const document = readDocument(text)
+export const checkFile = (file: string, text: string, origin: Origin, env: Env): CheckedFile =>
+  checkDocument(file, readDocument(text), origin, env)
+
+/** The same, of a text that was read already. */
+export const checkDocument = (
+  file: string,
+  document: ConfigDocument,
+  origin: Origin,
+  env: Env,
+): CheckedFile => {
   const nothing = { file, origin, hosts: [], names: new Map<string, number>() }
   if (document.value === undefined) return { ...nothing, problems: document.problems }
   if (document.value === null) {
@@ -62,7 +68,7 @@ const checkLegacy = (
   const names = new Map([['default', line]])
   if (host === undefined) return { hosts: [], names, problems }
   const socketLine = lineOf(['local_socket'])
-  return { hosts: [{ host, line, socketLine, path: ['local_socket'], unsupported: [] }], names, problems }
+  return { hosts: [{ host, line, socketLine, path: ['local_socket'] }], names, problems }
 }
 
 const checkHosts = ({ value, lineOf }: ConfigDocument, origin: Origin, dir: string, env: Env): Found => {
@@ -70,14 +76,16 @@ const checkHosts = ({ value, lineOf }: ConfigDocument, origin: Origin, dir: stri
   const problems = problemsOf(checked.error?.issues ?? [], lineOf)
   const file = asRecord(value)
   const entries = Object.entries(asRecord(file.hosts))
-  if (isEmptyMapping(file.hosts)) {
-    problems.push({ line: lineOf(['hosts']), path: ['hosts'], sentence: 'must name at least one host' })
-  }
-  problems.push(...nameProblems(entries, lineOf), ...commandProblems(file, origin, lineOf))
+  problems.push(
+    ...nameProblems(entries, lineOf),
+    ...commandProblems(file, origin, lineOf),
+    ...twoWays(file, lineOf),
+  )
 
   // Hosts that are right by themselves are looked at together even when others are not.
   const defaults = Defaults.safeParse(file.defaults ?? {}).data ?? {}
   const template = typeof file.socket === 'string' ? parseTemplate(file.socket) : undefined
+  const secretStore = file.secretStore === 'file' ? 'file' : HOST_DEFAULTS.secretStore
   const common = template?.ok ? template.value : DEFAULT_SOCKET
   const hosts = entries.flatMap(([name, raw]): PlacedHost[] => {
     const entry = HostEntry.safeParse(raw).data
@@ -85,21 +93,35 @@ const checkHosts = ({ value, lineOf }: ConfigDocument, origin: Origin, dir: stri
     const path = ['hosts', name]
     const own = entry.socket === undefined ? ['socket'] : [...path, 'socket']
     const socketLine = entry.socket === undefined && file.socket === undefined ? lineOf(path) : lineOf(own)
-    const host = hostOf(name, entry, { defaults, template: common, dir, env })
-    const unsupported = unsupportedKeys({ ...defaults, ...entry })
-    return [{ host, line: lineOf(path), socketLine, path, unsupported }]
+    const host = hostOf(name, entry, { defaults, template: common, secretStore, dir, env })
+    return [{ host, line: lineOf(path), socketLine, path }]
   })
   const names = new Map(entries.map(([name]) => [name, lineOf(['hosts', name])]))
   return { hosts, names, problems }
+}
+
+/** ProxyJump and ProxyCommand of one entry exclude each other: ssh_config(5) would take the first in silence. */
+const twoWays = (file: Record<string, unknown>, lineOf: (path: Path) => number): Problem[] => {
+  const entries = Object.entries(asRecord(file.hosts)).map(([name, entry]) => ({
+    path: ['hosts', name],
+    entry: asRecord(entry),
+  }))
+  return [{ path: ['defaults'], entry: asRecord(file.defaults) }, ...entries]
+    .filter(({ entry }) => Object.hasOwn(entry, 'proxyJump') && Object.hasOwn(entry, 'proxyCommand'))
+    .map(({ path }) => {
+      const place = [...path, 'proxyCommand']
+      return {
+        line: lineOf(place),
+        path: place,
+        sentence: 'must not stand beside proxyJump; keep one of them',
+      }
+    })
 }
 
 const asRecord = (value: unknown): Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
     ? (value as Record<string, unknown>)
     : Object.create(null)
-
-const isEmptyMapping = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length === 0
 
 const nameProblems = (entries: readonly [string, unknown][], lineOf: (path: Path) => number): Problem[] => {
   const seen = new Map<string, string>()

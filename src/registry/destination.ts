@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net'
-import { hostNameProblem, userNameProblem } from './openssh-names.js'
+import { hostNameProblem, userNameProblem } from '../base/openssh-names.js'
 import { bad, good, type Parsed } from './parsed.js'
 
 /** Where to log in. null means: what ssh's own configuration says. */

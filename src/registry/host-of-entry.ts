@@ -8,6 +8,7 @@ import type { Defaults, HostEntry } from './schema.js'
 export interface FileSettings {
   readonly defaults: Defaults
   readonly template: string
+  readonly secretStore: Host['secretStore']
   readonly dir: string
   readonly env: Env
 }
@@ -19,19 +20,29 @@ export interface FileSettings {
 export const hostOf = (
   name: string,
   entry: HostEntry,
-  { defaults, template, dir, env }: FileSettings,
+  { defaults, template, secretStore, dir, env }: FileSettings,
 ): Host => {
   const given = { ...defaults, ...entry }
   const keepAlive = { ...defaults.keepAlive, ...entry.keepAlive }
+  // A host's own way to its server wins over both ways of the defaults.
+  const ownWay = entry.proxyJump !== undefined || entry.proxyCommand !== undefined
+  const way = ownWay ? entry : defaults
   const absolute = (path: string): string => absolutePath(path, dir, env)
   return {
     name,
+    typed: name,
     ...entry.ssh,
     identityFiles: given.identityFile?.map(absolute) ?? HOST_DEFAULTS.identityFiles,
     identitiesOnly: given.identitiesOnly ?? HOST_DEFAULTS.identitiesOnly,
     knownHostsFiles: given.knownHostsFile?.map(absolute) ?? HOST_DEFAULTS.knownHostsFiles,
     remoteSocket: given.remoteSocket ?? HOST_DEFAULTS.remoteSocket,
     socket: socketPath(entry.socket ?? template, name, dir, env),
+    proxyJump: way.proxyJump ?? HOST_DEFAULTS.proxyJump,
+    proxyCommand: way.proxyCommand ?? HOST_DEFAULTS.proxyCommand,
+    passphraseCommand: given.passphraseCommand ?? HOST_DEFAULTS.passphraseCommand,
+    passwordCommand: given.passwordCommand ?? HOST_DEFAULTS.passwordCommand,
+    secretStore,
+    transport: given.transport ?? HOST_DEFAULTS.transport,
     connectTimeoutMs: given.connectTimeout ?? HOST_DEFAULTS.connectTimeoutMs,
     keepAlive: {
       intervalMs: keepAlive.interval ?? HOST_DEFAULTS.keepAlive.intervalMs,

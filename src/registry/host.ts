@@ -1,6 +1,10 @@
+import type { Destination } from './destination.js'
+
 /** One named host of the registry: checked, every default filled in, every path absolute. */
 export interface Host {
   name: string
+  /** What the user types to mean it: its name, or the address of one that is in no file. */
+  typed: string
   /** The host name, address or ssh_config alias, as the user wrote it. */
   destination: string
   /** null: what ssh's own configuration says, else the local user's name. */
@@ -17,8 +21,22 @@ export interface Host {
   remoteSocket: string
   /** The local socket that stands for it. */
   socket: string
-  connectTimeoutMs: number
-  keepAlive: { intervalMs: number; misses: number }
+  /** The hosts to jump through; empty: none; null: what ssh's own configuration says. */
+  proxyJump: Destination[] | null
+  /** A program and its words, whose input and output are the connection. */
+  proxyCommand: string[] | null
+  /** A program and its words that prints the passphrase of the private key. */
+  passphraseCommand: string[] | null
+  /** A program and its words that prints the login password. */
+  passwordCommand: string[] | null
+  /** Where stored secrets are looked for. */
+  secretStore: 'keychain' | 'file'
+  /** Who speaks SSH. */
+  transport: 'auto' | 'ssh2' | 'openssh'
+  /** The limit of each stage of connecting; null: what ssh's own configuration says, else 10 s. */
+  connectTimeoutMs: number | null
+  /** When a silent link counts as lost; null: what ssh's own configuration says, else 3 times 15 s. */
+  keepAlive: { intervalMs: number | null; misses: number | null }
   protected: boolean
   description: string | null
   tags: string[]
@@ -30,8 +48,14 @@ export const HOST_DEFAULTS = {
   identitiesOnly: false,
   knownHostsFiles: null,
   remoteSocket: 'auto',
-  connectTimeoutMs: 10_000,
-  keepAlive: { intervalMs: 15_000, misses: 3 },
+  proxyJump: null,
+  proxyCommand: null,
+  passphraseCommand: null,
+  passwordCommand: null,
+  secretStore: 'keychain',
+  transport: 'auto',
+  connectTimeoutMs: null,
+  keepAlive: { intervalMs: null, misses: null },
   protected: false,
   description: null,
   tags: [] as string[],

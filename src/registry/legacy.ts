@@ -8,7 +8,7 @@ import {
   parseTemplate,
   socketPath,
 } from './local-path.js'
-import { userNameProblem } from './openssh-names.js'
+import { userNameProblem } from '../base/openssh-names.js'
 import { bad, good, type Parsed } from './parsed.js'
 import { unknownKey, type Path, type Problem } from './problems.js'
 import type { Env } from '../base/paths.js'
@@ -67,6 +67,7 @@ export const legacyHost = (
     ...HOST_DEFAULTS,
     ...place,
     name: NAME,
+    typed: NAME,
     user: user ?? null,
     identityFiles: key === undefined ? [] : [absolutePath(key, dir, env)],
     remoteSocket: remoteSocket ?? HOST_DEFAULTS.remoteSocket,

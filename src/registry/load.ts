@@ -5,7 +5,7 @@ import { printable } from '../base/text.js'
 import { checkFile, type CheckedFile } from './check.js'
 import { findProjectFile } from './find-project-file.js'
 import { sameNameKey, type Host } from './host.js'
-import type { Origin } from './not-yet.js'
+import type { Origin } from './project-file.js'
 import { configInvalid, type Problem } from './problems.js'
 import { readConfigFile } from './read-file.js'
 
@@ -14,8 +14,6 @@ export interface Registry {
   /** The config files they come from, absolute, in the order of `hosts`; none when there is no config. */
   readonly files: readonly string[]
   readonly hosts: readonly Host[]
-  /** The names of hosts that must not be connected to, with the keys they set that this version cannot honour. */
-  readonly unsupported: ReadonlyMap<string, readonly string[]>
 }
 
 export interface WhereToLook {
@@ -39,12 +37,6 @@ export const loadRegistry = async (where: WhereToLook): Promise<Registry> => {
   return {
     files: files.map(({ file }) => file),
     hosts: files.flatMap(({ hosts }) => hosts.map(({ host }) => host)),
-    unsupported: new Map(
-      files
-        .flatMap(({ hosts }) => hosts)
-        .filter(({ unsupported }) => unsupported.length > 0)
-        .map(({ host, unsupported }) => [host.name, unsupported]),
-    ),
   }
 }
 

@@ -3,7 +3,7 @@ import type { Path, Problem } from './problems.js'
 /** Who wrote a file: the user, or whoever made the directory we were started in. */
 export type Origin = 'user' | 'project'
 
-const COMMANDS = ['proxyCommand', 'passphraseCommand'] as const
+const COMMANDS = ['proxyCommand', 'passphraseCommand', 'passwordCommand'] as const
 
 /** Commands in a project file: refused for good, since a cloned repository must not run anything. */
 export const commandProblems = (
@@ -26,21 +26,3 @@ export const commandProblems = (
 }
 
 const asEntry = (value: unknown): object => (typeof value === 'object' && value !== null ? value : {})
-
-/** The part of an entry that this version may be unable to honour. */
-interface Asked {
-  readonly proxyJump?: unknown
-  readonly proxyCommand?: unknown
-  readonly passphraseCommand?: unknown
-  readonly transport?: string | undefined
-}
-
-/**
- * The keys of a host that this version cannot honour, as the user wrote them. Such a host stays in the
- * registry, but must not be connected to: reached without its jump host, say, its name may be another machine.
- * (`lanes` is an upper bound, so one lane honours any value.)
- */
-export const unsupportedKeys = (asked: Asked): string[] => [
-  ...(['proxyJump', 'proxyCommand', 'passphraseCommand'] as const).filter((key) => asked[key] !== undefined),
-  ...(asked.transport === 'openssh' ? ['transport: openssh'] : []),
-]

@@ -1,11 +1,13 @@
-import { constants } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
+import { constants, type Stats } from 'node:fs'
+import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { DproxyError, errnoOf } from '../base/errors.js'
 import { ownUid } from '../base/paths.js'
 import { printable } from '../base/text.js'
+import { isOwnPrivateGroup } from './private-group.js'
 
 // A thousand hosts fit; reading what is made to be slow still takes about a second at most.
-const LARGEST_BYTES = 256 * 1024
+export const LARGEST_BYTES = 256 * 1024
 
 /**
  * The text of a config file that nobody but us or root could have written.
@@ -33,23 +35,59 @@ const refuseUnsafe = async (path: string, file: FileHandle): Promise<void> => {
   const found = await file.stat()
   if (found.isDirectory()) throw invalid(path, 'is a directory, not a config file', 'name the file in it')
   if (!found.isFile()) throw invalid(path, 'is not a regular file', 'name a file')
-  if (found.uid !== ownUid() && found.uid !== 0) {
+  if (isStrangers(found)) {
     throw invalid(
       path,
       `belongs to another user (uid ${found.uid}), who could send you to any host`,
-      `if you trust what it says, make it yours: sudo chown ${ownUid()} ${printable(path)}`,
+      `if you trust what it says, make it yours: sudo chown ${ownUid()} ${quoted(path)}`,
     )
   }
-  if ((found.mode & 0o002) !== 0) {
-    throw invalid(path, 'may be written to by everybody', `chmod o-w ${printable(path)}`)
-  }
+  const who = await otherWriters(found)
+  if (who !== undefined) throw invalid(path, `may be written to by ${who}`, `chmod go-w ${quoted(path)}`)
+  // Behind a link there are two directories, and who may write to either can put another file in its place.
+  for (const dir of new Set([dirname(path), dirname(await realpath(path))])) await refuseUnsafeDir(path, dir)
   if (found.size > LARGEST_BYTES) throw invalid(path, 'is larger than 256 KiB', 'is it really a config file?')
+}
+
+const refuseUnsafeDir = async (path: string, dir: string): Promise<void> => {
+  const found = await stat(dir)
+  if (isStrangers(found)) {
+    throw invalid(
+      path,
+      `stands in a directory of another user (uid ${found.uid}), who could replace it: ${printable(dir)}`,
+      'move it to a directory of your own',
+    )
+  }
+  // The sticky bit of /tmp lets nobody else replace a file of ours (unlink(2)).
+  if ((found.mode & 0o1000) !== 0) return
+  const who = await otherWriters(found)
+  if (who === undefined) return
+  throw invalid(
+    path,
+    `stands in a directory that may be written to by ${who}: ${printable(dir)}`,
+    `chmod go-w ${quoted(dir)}`,
+  )
+}
+
+const isStrangers = ({ uid }: Stats): boolean => uid !== ownUid() && uid !== 0
+
+/** Who beside us and root may write there; undefined for nobody. */
+const otherWriters = async ({ mode, gid }: Stats): Promise<string | undefined> => {
+  const shown = `mode ${(mode & 0o7777).toString(8).padStart(4, '0')}`
+  if ((mode & 0o002) !== 0) return `everybody (${shown})`
+  if ((mode & 0o020) === 0 || (await isOwnPrivateGroup(gid))) return undefined
+  return `its group (gid ${gid}, ${shown})`
+}
+
+/** A path as a word to type into a shell. */
+const quoted = (path: string): string => {
+  const shown = printable(path)
+  return /^[\w@%+=:,./-]+$/u.test(shown) ? shown : `'${shown.replaceAll("'", `'\\''`)}'`
 }
 
 const unreadable = (path: string, failure: unknown): DproxyError => {
   const errno = errnoOf(failure)
-  if (errno === 'EACCES')
-    return invalid(path, 'may not be read by you', `chmod u+r ${printable(path)}`, failure)
+  if (errno === 'EACCES') return invalid(path, 'may not be read by you', `chmod u+r ${quoted(path)}`, failure)
   if (errno === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
     return invalid(path, 'is not UTF-8 text', 'save it as UTF-8', failure)
   }

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod'
 import { parseDestination } from './destination.js'
+import { parseJumps } from './jump.js'
 import { NAME, NAME_RULE } from './host.js'
 import { DEFAULT_SOCKET, parsePath, parseRemoteSocket, parseTemplate } from './local-path.js'
 import type { Parsed } from './parsed.js'
@@ -46,8 +47,16 @@ const within = (least: number, most: number) => {
   const error = `must be a whole number from ${least} to ${most}`
   return z.int({ error }).min(least, { error }).max(most, { error })
 }
-const command = z.union([z.string(), z.array(z.string())], { error: 'must be a command' })
-const LATER = 'Not supported by this version yet.'
+const WORDS = 'must be a list of words such as [pass, show, prod]: no shell reads it'
+const command = z
+  .array(
+    z
+      .string({ error: 'must be a word in quotes' })
+      .refine((word) => !word.includes('\0'), { error: 'must not have a NUL character' }),
+    { error: WORDS },
+  )
+  .min(1, { error: WORDS })
+  .refine(([program]) => program !== '', { error: 'must begin with the name of a program' })
 
 export const KeepAlive = z.strictObject(
   {
@@ -72,16 +81,22 @@ const shared = {
   knownHostsFile: paths
     .optional()
     .describe("known_hosts files, one or a list; default: what ssh's own configuration says"),
-  proxyJump: z
-    .string({ error: 'must be an alias or user@host:port' })
+  proxyJump: text('none, or aliases or user@host:port, comma-separated', parseJumps, {
+    examples: ['bastion', 'me@bastion:2222,inner', 'none'],
+  })
     .optional()
-    .describe(`Hosts to jump through, aliases or user@host:port, comma-separated. ${LATER}`),
+    .describe('Hosts to jump through: aliases or user@host:port, comma-separated; none: directly'),
   proxyCommand: command
     .optional()
-    .describe(`A command whose input and output are the connection; never in a project file. ${LATER}`),
+    .describe(
+      'A program and its words, whose input and output are the connection; %h, %p and %r are filled in; never in a project file',
+    ),
   passphraseCommand: command
     .optional()
-    .describe(`A command that prints the passphrase of the key; never in a project file. ${LATER}`),
+    .describe('A program and its words that prints the passphrase of the key; never in a project file'),
+  passwordCommand: command
+    .optional()
+    .describe('A program and its words that prints the login password; never in a project file'),
   remoteSocket: text('auto or an absolute path', parseRemoteSocket, {
     examples: ['auto', '/var/run/docker.sock'],
   })
@@ -95,7 +110,9 @@ const shared = {
   transport: z
     .enum(['auto', 'ssh2', 'openssh'], { error: 'must be auto, ssh2 or openssh' })
     .optional()
-    .describe('Who speaks SSH; default: auto. openssh is not supported by this version yet.'),
+    .describe(
+      "Who speaks SSH: dproxy itself (ssh2) or the system's ssh (openssh); default: auto, which leaves to openssh what only it can do",
+    ),
   protected: flag
     .optional()
     .describe('Ask before anything that stops the host or cuts its streams; default: false'),
@@ -136,6 +153,10 @@ export const ConfigFile = z
         .describe(
           `Every host's local socket; {name}, {runtime}, {uid}, {home} are filled in; ${DEFAULT_SOCKET}`,
         ),
+      secretStore: z
+        .enum(['keychain', 'file'], { error: 'must be keychain or file' })
+        .optional()
+        .describe("Where `dproxy secret` keeps secrets: the system's keychain, or an encrypted file"),
       defaults: Defaults.optional().describe(
         'What holds for every host of this file that does not say otherwise',
       ),

@@ -1,33 +1,43 @@
 import { expect, test } from 'vitest'
-import { COMMANDS, VERBS, verbOf } from '../../src/cli/table.js'
+import { commandNamed, verbOf, wordsFor, type Command } from '../../src/cli/command.js'
+import { COMMANDS, VERBS } from '../../src/cli/table.js'
 import { Desk } from './support.js'
 
 const CONFIG = 'hosts:\n  prod: {ssh: prod.invalid, tags: [eu]}\n  staging: {ssh: staging.invalid}\n'
-const SHOWN = COMMANDS.filter(({ summary }) => summary !== undefined)
+
+/** Every command that a person may type, with the words that name it. */
+const shownBelow = (commands: readonly Command[], above: string[] = []): [string[], Command][] =>
+  commands
+    .filter(({ summary }) => summary !== undefined)
+    .flatMap((command) => {
+      const path = [...above, verbOf(command)]
+      return [[path, command], ...shownBelow(command.subcommands ?? [], path)]
+    })
+const SHOWN = shownBelow(COMMANDS)
 
 test('every command is in the help, and has a help with examples of its own', async () => {
   await using desk = await Desk.create()
-  const help = await desk.runs('--help')
-  expect(help).toMatchObject({ code: 0, err: '' })
-  for (const command of SHOWN) {
-    const verb = verbOf(command)
-    expect(help.out).toContain(`dproxy ${verb}`)
-    const own = await desk.runs(verb, '--help')
+  for (const [path, command] of SHOWN) {
+    const above = await desk.runs(...path.slice(0, -1), '--help')
+    expect(above).toMatchObject({ code: 0, err: '' })
+    expect(above.out).toContain(`dproxy ${path.join(' ')}`)
+    const own = await desk.runs(...path, '--help')
     expect(own).toMatchObject({ code: 0, err: '' })
     expect(own.out).toContain(command.summary)
-    expect(command.examples?.length, verb).toBeGreaterThan(0)
+    expect(command.examples?.length, path.join(' ')).toBeGreaterThan(0)
     for (const name of Object.keys(command.options ?? {})) expect(own.out).toContain(`--${name}`)
   }
-  expect(help.out).not.toContain('__')
+  expect((await desk.runs('--help')).out).not.toContain('__')
 })
 
 test('every example names a command and options that exist', () => {
-  for (const command of SHOWN) {
+  for (const [, command] of SHOWN) {
     for (const [line] of command.examples ?? []) {
       const words = /dproxy ([^|)"]*)/u.exec(line)?.[1]?.trim().split(/\s+/u) ?? []
-      expect(VERBS, line).toContain(words[0])
-      const own = COMMANDS.find((each) => verbOf(each) === words[0])!
-      const known = [...Object.keys(own.options ?? {}), 'json', 'quiet', 'config', 'no-color']
+      let own = commandNamed(COMMANDS, words[0])
+      if (own?.subcommands) own = commandNamed(own.subcommands, words[1])
+      expect(own?.summary, line).toBeDefined()
+      const known = [...Object.keys(own?.options ?? {}), 'json', 'quiet', 'config', 'no-color']
       for (const word of words.filter((each) => each.startsWith('--')))
         expect(known, line).toContain(word.slice(2))
     }
@@ -38,6 +48,20 @@ test('a mistyped command is met with the nearest one', async () => {
   await using desk = await Desk.create()
   for (const verb of VERBS.filter((each) => each.length > 3)) {
     expect((await desk.runs(verb.slice(0, -1))).err).toContain(`did you mean "${verb}"?`)
+  }
+  for (const [path, { subcommands = [] }] of SHOWN) {
+    for (const verb of wordsFor(subcommands).filter((each) => each.length > 3)) {
+      expect((await desk.runs(...path, verb.slice(0, -1))).err).toContain(`did you mean "${verb}"?`)
+    }
+  }
+})
+
+test('a verb that needs another one shows its help without it, and is wrong usage', async () => {
+  await using desk = await Desk.create()
+  for (const [path] of SHOWN.filter(([, { subcommands }]) => subcommands)) {
+    const { code, out, err } = await desk.runs(...path)
+    expect({ code, err }).toEqual({ code: 2, err: '' })
+    expect(out).toBe((await desk.runs(...path, '--help')).out)
   }
 })
 

@@ -15,6 +15,7 @@ timeout: 30
   expect(hosts).toEqual([
     {
       name: 'default',
+      typed: 'default',
       destination: 'prod.example.com',
       user: 'deploy',
       port: 2222,
@@ -24,7 +25,13 @@ timeout: 30
       remoteSocket: '/var/run/docker.sock',
       socket: join(desk.home, 'docker.sock'),
       connectTimeoutMs: 30_000,
-      keepAlive: { intervalMs: 15_000, misses: 3 },
+      proxyJump: null,
+      proxyCommand: null,
+      passphraseCommand: null,
+      passwordCommand: null,
+      secretStore: 'keychain',
+      transport: 'auto',
+      keepAlive: { intervalMs: null, misses: null },
       protected: false,
       description: null,
       tags: [],

@@ -55,7 +55,6 @@ test.each([
   ['hello', 'line 1: must be a mapping with at least hosts'],
   ['socket: /tmp/{name}\n', 'line 1: hosts: is missing'],
   ['# x\nhosts:\n', 'line 2: hosts: is empty; it must be a mapping of names to hosts'],
-  ['# x\nhosts: {}\n', 'line 2: hosts: must name at least one host'],
   ['hosts: [a]\n', 'line 1: hosts: must be a mapping of names to hosts'],
   ['hosts:\n  a: box\n', 'line 2: hosts.a: must be a mapping with at least ssh'],
   [
@@ -195,23 +194,47 @@ test('a file that is not a config at all gets its first fifty problems and the n
   expect(lines.at(-1)).toBe('  and 10 more')
 })
 
-test('keys that this version cannot honour are told per host, never passed over', async () => {
+test('two ways to one host exclude each other; a way of its own wins over that of the defaults', async () => {
   await using desk = await Desk.create()
-  const registry = await desk.loadText(`hosts:
-  a: {ssh: a, proxyJump: b}
-  b: {ssh: b, proxyCommand: [nc, h, '22']}
-  c: {ssh: c, passphraseCommand: pass show x}
-  d: {ssh: d, transport: openssh}
-  e: {ssh: e, transport: auto, lanes: 4}
+  expect(await problemsIn('hosts: {a: {ssh: a, proxyJump: b, proxyCommand: [nc, b]}}\n')).toEqual([
+    'line 1: hosts.a.proxyCommand: must not stand beside proxyJump; keep one of them',
+  ])
+  const { hosts } = await desk.loadText(`defaults: {proxyJump: 'me@bastion:2222,inner'}
+hosts:
+  far: {ssh: far}
+  near: {ssh: near, proxyJump: none}
+  odd: {ssh: odd, proxyCommand: [nc, '%h', '%p']}
 `)
-  expect(Object.fromEntries(registry.unsupported)).toEqual({
-    a: ['proxyJump'],
-    b: ['proxyCommand'],
-    c: ['passphraseCommand'],
-    d: ['transport: openssh'],
-  })
-  const inherited = await desk.loadText('defaults: {proxyJump: bastion}\nhosts: {a: {ssh: a}}\n')
-  expect(Object.fromEntries(inherited.unsupported)).toEqual({ a: ['proxyJump'] })
+  expect(hosts.map(({ proxyJump, proxyCommand }) => [proxyJump, proxyCommand])).toEqual([
+    [
+      [
+        { user: 'me', destination: 'bastion', port: 2222 },
+        { user: null, destination: 'inner', port: null },
+      ],
+      null,
+    ],
+    [[], null],
+    [null, ['nc', '%h', '%p']],
+  ])
+})
+
+test.for([
+  ['proxyJump: "-oProxyCommand=x"', 'proxyJump: must not have a host name that begins with "-"'],
+  ['proxyJump: "a,,b"', 'proxyJump: must be none, or aliases or user@host:port, comma-separated'],
+  ['proxyJump: "me:pw@b"', 'proxyJump: must not have a password: others could read it here'],
+  ['proxyJump: "a;b"', 'proxyJump: must not have ; in the host name'],
+  [
+    'proxyCommand: nc h 22',
+    'proxyCommand: must be a list of words such as [pass, show, prod]: no shell reads it',
+  ],
+  [
+    'passphraseCommand: []',
+    'passphraseCommand: must be a list of words such as [pass, show, prod]: no shell reads it',
+  ],
+  ['passwordCommand: [""]', 'passwordCommand: must begin with the name of a program'],
+  ['transport: both', 'transport: must be auto, ssh2 or openssh'],
+] as const)('%s is refused', async ([line, problem]) => {
+  expect(await problemsIn(`hosts:\n  a:\n    ssh: a\n    ${line}\n`)).toEqual([`line 4: hosts.a.${problem}`])
 })
 
 test('two hosts on one local socket are told where the second gets it from', async () => {

@@ -7,6 +7,7 @@ import { failureOf } from './support.js'
 const host = (name: string, ...tags: string[]): Host => ({
   ...HOST_DEFAULTS,
   name,
+  typed: name,
   tags,
   destination: name,
   user: null,
@@ -14,7 +15,7 @@ const host = (name: string, ...tags: string[]): Host => ({
   socket: `/tmp/docker-${name}.sock`,
 })
 
-const registry = (...hosts: Host[]): Registry => ({ files: [], unsupported: new Map(), hosts })
+const registry = (...hosts: Host[]): Registry => ({ files: [], hosts })
 const three = registry(host('prod', 'eu', 'live'), host('staging', 'EU'), host('lab'))
 
 const namesOf = (words: string[], all = false): string[] =>
