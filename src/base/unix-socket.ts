@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { link, lstat, stat, unlink } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { access, link, lstat, stat, unlink } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { DproxyError, errnoOf } from './errors.js'
@@ -56,6 +57,19 @@ export const listenUnix = async (server: Server, path: string): Promise<BoundPat
   } finally {
     await unlink(temporary).catch(() => undefined)
   }
+}
+
+/**
+ * What `listenUnix` would find at `path`, looked at only: nothing, or a dead socket of our own to replace.
+ * @throws DproxyError as `listenUnix` would
+ */
+export const couldListen = async (path: string): Promise<'free' | 'dead socket'> => {
+  checkLength(path)
+  const isDead = await deadSocketAt(path)
+  await access(dirname(path), constants.W_OK | constants.X_OK).catch((failure: unknown) => {
+    throw cannotListen(path, failure)
+  })
+  return isDead ? 'dead socket' : 'free'
 }
 
 /** @throws DproxyError SOCKET_PATH_TOO_LONG when the system could not take `path` as a socket's name */

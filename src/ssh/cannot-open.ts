@@ -1,8 +1,8 @@
 import { DproxyError } from '../base/errors.js'
 import { printable } from '../base/text.js'
-import { where, type Resolved } from './target.js'
+import { address, where, type Resolved } from './target.js'
 
-export const PROBE_RESULTS = ['usable', 'denied', 'other', 'missing', 'unknown'] as const
+export const PROBE_RESULTS = ['listening', 'usable', 'denied', 'other', 'missing', 'unknown'] as const
 /** What stands at the remote socket's path, as the remote user sees it. */
 export type RemoteProbe = (typeof PROBE_RESULTS)[number]
 
@@ -45,6 +45,12 @@ export const cannotOpen = (
         ...details,
         hint: "name the engine's socket with `remoteSocket:` or --remote-socket",
       })
+    case 'listening':
+      return new DproxyError(
+        'ENGINE_UNREACHABLE',
+        `sshd on ${there} does not forward to ${path}, though something listens behind it`,
+        { ...details, hint: enable },
+      )
     case 'usable':
       return new DproxyError('ENGINE_DOWN', `no Docker daemon answers behind ${path} on ${there}`, {
         ...details,
@@ -62,6 +68,28 @@ export const cannotOpen = (
     default:
       return probe satisfies never
   }
+}
+
+/** Why a jump host did not let us through to the next one. */
+export const cannotGoOn = (
+  jump: Resolved,
+  next: Pick<Resolved, 'host' | 'port'>,
+  failure: unknown,
+): DproxyError => {
+  const prohibited = reasonOf(failure) === ADMINISTRATIVELY_PROHIBITED
+  return new DproxyError(
+    'CONNECT_FAILED',
+    prohibited
+      ? `the jump host ${where(jump)} forbids connections to ${address(next)}`
+      : `the jump host ${where(jump)} could not connect to ${address(next)}: ${textOf(failure)}`,
+    {
+      stage: 'connect',
+      cause: failure,
+      hint: prohibited
+        ? 'let its sshd_config say AllowTcpForwarding yes, and PermitOpen name that address'
+        : `try it there: ssh ${jump.alias} nc -vz ${next.host} ${next.port}`,
+    },
+  )
 }
 
 const reasonOf = (failure: unknown): unknown =>

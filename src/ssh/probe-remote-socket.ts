@@ -2,11 +2,15 @@ import type { Client, ClientChannel } from 'ssh2'
 import { within } from '../base/timeout.js'
 import { PROBE_RESULTS, type RemoteProbe } from './cannot-open.js'
 
-const LIMIT_MS = 5000
+export const PROBE_LIMIT_MS = 5000
 
 // A constant command: the path comes in on standard input, so no shell ever parses it (promise 10). Both sides
 // of the quotes are plain for every login shell in use, fish included.
-const COMMAND = `sh -c 'IFS= read -r p; if [ -S "$p" ]; then if [ -w "$p" ]; then echo usable; else echo denied; fi; elif [ -e "$p" ]; then echo other; else echo missing; fi'`
+//
+// That something listens behind the path is read from /proc/net/unix (proc(5)): flag 10000 is __SO_ACCEPTCON,
+// and the path stands there as it was bound. What is not found there may still be: in another network namespace,
+// or bound by another name.
+export const PROBE_COMMAND = `sh -c 'IFS= read -r p; if [ -S "$p" ]; then if [ -w "$p" ]; then q=$(readlink -f "$p" 2>/dev/null); q=\${q:-$p}; grep -Fe "$p" -e "$q" /proc/net/unix 2>/dev/null | (while read -r a b c f d e i w; do if [ "$f" = 00010000 ]; then if [ "$w" = "$p" ] || [ "$w" = "$q" ]; then echo listening; exit; fi; fi; done; echo usable); else echo denied; fi; elif [ -e "$p" ]; then echo other; else echo missing; fi'`
 
 /**
  * Looks at the remote socket with a short command there: sshd gives one and the same answer ("open failed")
@@ -18,16 +22,16 @@ export const probeRemoteSocket = async (client: Client, path: string): Promise<R
   try {
     const never = new AbortController().signal
     const said = await within(
-      LIMIT_MS,
+      PROBE_LIMIT_MS,
       never,
       () => new Error('no answer'),
       async () => {
-        channel = await exec(client, COMMAND)
+        channel = await exec(client, PROBE_COMMAND)
         channel.end(`${path}\n`)
-        return firstLine(channel)
+        return output(channel)
       },
     )
-    return PROBE_RESULTS.find((result) => result === said) ?? 'unknown'
+    return resultOf(said)
   } catch {
     return 'unknown'
   } finally {
@@ -35,19 +39,25 @@ export const probeRemoteSocket = async (client: Client, path: string): Promise<R
   }
 }
 
+/** What the command's output says; a login shell may greet first, so only its last word counts. */
+export const resultOf = (said: string): RemoteProbe => {
+  const word = said.trim().split(/\s+/u).at(-1)
+  return PROBE_RESULTS.find((result) => result === word) ?? 'unknown'
+}
+
 const exec = (client: Client, command: string): Promise<ClientChannel> =>
   new Promise((resolve, reject) => {
     client.exec(command, (failure, channel) => (failure ? reject(failure) : resolve(channel)))
   })
 
-const firstLine = (channel: ClientChannel): Promise<string> =>
+const output = (channel: ClientChannel): Promise<string> =>
   new Promise((resolve) => {
     let said = ''
     channel.stderr.resume()
     channel.on('data', (chunk: Buffer) => {
       said += chunk.toString('latin1')
-      // A login shell may greet first; only its last word counts, and a flood is not read to its end.
+      // A flood is not read to its end.
       if (said.length > 64 * 1024) channel.close()
     })
-    channel.once('close', () => resolve(said.trim().split(/\s+/u).at(-1) ?? ''))
+    channel.once('close', () => resolve(said))
   })

@@ -118,9 +118,9 @@ describeWith(['sshd'], 'a remote socket', () => {
   })
 
   test.each([
-    ['AllowStreamLocalForwarding no', 'ENGINE_DOWN'],
-    ['DisableForwarding yes', 'ENGINE_DOWN'],
-    ['AllowStreamLocalForwarding remote', 'ENGINE_DOWN'],
+    ['AllowStreamLocalForwarding no', 'ENGINE_UNREACHABLE'],
+    ['DisableForwarding yes', 'ENGINE_UNREACHABLE'],
+    ['AllowStreamLocalForwarding remote', 'ENGINE_UNREACHABLE'],
   ])('that sshd does not forward to comes with the word that allows it: %s', async (option, code) => {
     await using scope = new Scope()
     const { path } = await at(scope)
@@ -191,6 +191,7 @@ const ordinaryUser = (): string | undefined =>
 describe('what a look at the remote socket finds', () => {
   const resolved = { host: 'example.com', port: 22, user: 'deploy' } as Resolved
   test.each([
+    ['listening', 'ENGINE_UNREACHABLE'],
     ['usable', 'ENGINE_DOWN'],
     ['denied', 'ENGINE_SOCKET_DENIED'],
     ['other', 'ENGINE_SOCKET_MISSING'],
