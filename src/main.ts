@@ -2,10 +2,10 @@
 /** argv in, exit code out: the only reader of the process's arguments, signals and streams. */
 import { setMaxListeners } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createInterface } from 'node:readline/promises'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isatty, type WriteStream } from 'node:tty'
+import { promptAt } from './cli/prompt.js'
 import { runCommandLine } from './cli/run.js'
 import type { Io, Output } from './cli/io.js'
 import { DproxyError, errnoOf } from './base/errors.js'
@@ -36,15 +36,37 @@ const environment = (): NodeJS.ProcessEnv => {
   return dir ? { ...process.env, DPROXY_RUNTIME_DIR: resolve(dir) } : process.env
 }
 
-const ask = async (question: string): Promise<string> => {
-  const reader = createInterface({ input: process.stdin, output: process.stderr })
-  // In raw mode Ctrl-C is a key, and readline keeps it to itself.
-  reader.on('SIGINT', () => interrupt.abort(new DproxyError('INTERRUPTED', 'interrupted')))
-  try {
-    return await reader.question(question, { signal: interrupt.signal })
-  } finally {
-    reader.close()
+const stop = (signal: NodeJS.Signals): void => {
+  if (stopListeners.length > 0) for (const listener of stopListeners) listener(signal)
+  else if (interrupt.signal.aborted) process.exit(130)
+  else interrupt.abort(new DproxyError('INTERRUPTED', 'interrupted'))
+}
+
+const terminal = {
+  input: process.stdin,
+  output: process.stderr,
+  interrupt: () => stop('SIGINT'),
+}
+
+const askWith =
+  (echo: boolean) =>
+  (question: string, signal?: AbortSignal): Promise<string> =>
+    promptAt(terminal, question, {
+      echo,
+      signal: signal ? AbortSignal.any([interrupt.signal, signal]) : interrupt.signal,
+    })
+
+// A secret is a line; whoever pipes in more has named the wrong file.
+const LONGEST_INPUT = 1024 * 1024
+
+const readStdin = async (): Promise<string> => {
+  let text = ''
+  process.stdin.setEncoding('utf8')
+  for await (const chunk of process.stdin as AsyncIterable<string>) {
+    text += chunk
+    if (text.length > LONGEST_INPUT) throw new DproxyError('USAGE', 'standard input is longer than 1 MiB')
   }
+  return text
 }
 
 const failedToWrite = (name: string) => (failure: Error) => {
@@ -58,18 +80,13 @@ const failedToWrite = (name: string) => (failure: Error) => {
 
 process.stdout.on('error', failedToWrite('standard output'))
 process.stderr.on('error', failedToWrite('standard error'))
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    if (stopListeners.length > 0) for (const listener of stopListeners) listener(signal)
-    else if (interrupt.signal.aborted) process.exit(130)
-    else interrupt.abort(new DproxyError('INTERRUPTED', 'interrupted'))
-  })
-}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stop(signal))
 
 const main = fileURLToPath(import.meta.url)
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
 }
+const isPerson = process.stdin.isTTY && process.stderr.isTTY
 const io: Io = {
   env: environment(),
   cwd: process.cwd(),
@@ -78,7 +95,9 @@ const io: Io = {
   version,
   out: outputOf(process.stdout, 1),
   err: outputOf(process.stderr, 2),
-  ask: process.stdin.isTTY && process.stderr.isTTY ? ask : undefined,
+  ask: isPerson ? askWith(true) : undefined,
+  askSecret: isPerson ? askWith(false) : undefined,
+  readStdin,
   interrupted: interrupt.signal,
   onStop: (listener) => void stopListeners.push(listener),
 }

@@ -64,7 +64,7 @@ const serve = async (dir: string, scope: Scope, words: Words, io: Io): Promise<E
     onStop,
     log: EventLog.inMemory(),
     onReady: async (supervisor) => {
-      code = await bringUp({ hosts, refusalOf: () => undefined }, shown, io)
+      code = await bringUp(hosts, shown, io)
       if (code !== 0) return supervisor.shutdown(0)
       if (words.check === true) {
         code = report(await checkHosts(hosts), words, io)

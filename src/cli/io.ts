@@ -22,7 +22,11 @@ export interface Io {
   readonly out: Output
   readonly err: Output
   /** Asks a person; undefined when nobody can answer (standard input or error is no terminal). */
-  readonly ask: ((question: string) => Promise<string>) | undefined
+  readonly ask: ((question: string, signal?: AbortSignal) => Promise<string>) | undefined
+  /** As `ask`, but what is typed is not shown. */
+  readonly askSecret: ((question: string, signal?: AbortSignal) => Promise<string>) | undefined
+  /** All of standard input, as UTF-8; for secrets and lists that are piped in. */
+  readonly readStdin: () => Promise<string>
   /** Aborts at the first Ctrl-C or SIGTERM, with an INTERRUPTED error, or when nobody reads our output. */
   readonly interrupted: AbortSignal
   /** Hears every Ctrl-C, SIGTERM and SIGHUP from now on; `interrupted` is left alone then. */

@@ -12,3 +12,9 @@ export const loadDemo = async () => ({
   ...(await import('../demo/traffic.js')),
   ...(await import('../demo/check.js')),
 })
+
+export const loadTrust = () => import('../supervisor/trust.js')
+
+export const loadLockedKeys = () => import('../supervisor/locked-keys.js')
+
+export const loadDoctor = () => import('../supervisor/doctor/examine.js')

@@ -47,7 +47,7 @@ const restartOne = async (
     return refused(new DproxyError('STOPPED', 'it is not running', { hint: `start it: dproxy up ${name}` }))
   }
   try {
-    const { cut } = await controlClient(io).restart(name, drainMs, io.interrupted)
+    const { cut } = await controlClient(io).restart(name, drainMs, io.ask !== undefined, io.interrupted)
     if (cut > 0) say(io, words, `${name}: ${count(cut, 'stream')} cut`)
     return { action: 'restarted', askedAtMs: Date.now() }
   } catch (failure) {

@@ -19,7 +19,7 @@ export const statusTable = (
   const head = ['HOST', 'STATE', 'SOCKET', 'SSH', 'DOCKER', 'RTT', 'STREAMS', '↑ TOTAL', '↓ TOTAL', 'SINCE']
   const rows = hosts.map((host) => row(host, atMs, paint))
   const whole = [head.map((title) => paint.dim(title)), ...rows]
-  const reasons = hosts.map((host) => reasonLines(host, paint)).join('')
+  const reasons = hosts.map((host) => reasonLines(host, paint) + remarks(host, paint)).join('')
   let kept = [...head]
   for (const title of ['', ...DISPENSABLE]) {
     kept = kept.filter((each) => each !== title)
@@ -46,6 +46,17 @@ const since = ({ state, since: at, nextTryMs, stage }: HostStatus, atMs: number)
   if (state === 'retrying' && nextTryMs !== null) return `next in ${formatDuration(nextTryMs)}`
   if (state === 'connecting' && stage) return stage
   return at === null || state === 'stopped' ? '–' : formatDuration(atMs - Date.parse(at))
+}
+
+/** What else is worth knowing: who speaks SSH when it is not dproxy itself, and what the login waits for. */
+const remarks = ({ name, transport, question }: HostStatus, paint: Paint): string => {
+  const lines: string[] = []
+  if (transport?.kind === 'openssh') {
+    const why = transport.why === null ? 'as configured' : transport.why
+    lines.push(`goes through the system's ssh: ${why}`)
+  }
+  if (question) lines.push(`waits for an answer at the terminal of its dproxy up (${question.kind})`)
+  return lines.map((line) => `  ${paint.dim(cell(name))}: ${cell(line)}\n`).join('')
 }
 
 const reasonLines = ({ name, state, lastError }: HostStatus, paint: Paint): string => {

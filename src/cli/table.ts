@@ -1,12 +1,16 @@
-import type { Command } from './command.js'
+import { wordsFor, type Command } from './command.js'
 import { demo } from './demo.js'
+import { doctor } from './doctor.js'
 import { down } from './down.js'
 import { env } from './env.js'
+import { host } from './host.js'
 import { logs } from './logs.js'
 import { restart } from './restart.js'
 import { schema } from './schema.js'
+import { secret } from './secret.js'
 import { status } from './status.js'
 import { supervise } from './supervise.js'
+import { trust } from './trust.js'
 import { up } from './up.js'
 import { version } from './version.js'
 
@@ -16,18 +20,17 @@ export const COMMANDS: readonly Command[] = [
   down,
   restart,
   status,
+  trust,
+  doctor,
   env,
   logs,
+  host,
+  secret,
   demo,
   version,
   supervise,
   schema,
 ]
 
-/** The verb of a command: the first word of its usage. */
-export const verbOf = ({ usage }: Command): string => usage.split(' ')[0] ?? usage
-
-/** Every word that names a command a person may type. */
-export const VERBS: readonly string[] = COMMANDS.filter(({ summary }) => summary !== undefined).flatMap(
-  (command) => [verbOf(command), ...(command.aliases ?? [])],
-)
+/** Every first word that names a command a person may type. */
+export const VERBS: readonly string[] = wordsFor(COMMANDS)

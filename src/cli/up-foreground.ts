@@ -1,17 +1,19 @@
 import type { HostStatus, UpReply, UpRequest } from '../control/messages.js'
 import { asDproxyError, DproxyError, exitCodeOf, isErrorCode, type ExitCode } from '../base/errors.js'
+import type { Host } from '../registry/host.js'
+import { Questioner } from './questions.js'
 import type { Words } from './command.js'
 import type { Io } from './io.js'
 import { loadSupervisor } from './lazy.js'
 import { logLine } from './logs.js'
 import { failureText, paintFor } from './paint.js'
-import type { Chosen } from './up-hosts.js'
 
 /** The part of a supervisor that is needed here. */
 interface Starter {
   up(request: UpRequest): Promise<UpReply>
   status(): { hosts: HostStatus[] }
   onChange(listener: () => void): () => void
+  answer(id: string, answers: readonly string[] | null): void
   shutdown(drainMs: number): Promise<void>
 }
 
@@ -20,7 +22,7 @@ interface Starter {
  * second one stops at once. Ends by itself when every host has failed for good.
  */
 export const upInForeground = async (
-  { hosts, refusalOf }: Chosen,
+  hosts: readonly Host[],
   { lazy, quiet }: Words,
   io: Io,
 ): Promise<ExitCode> => {
@@ -50,7 +52,11 @@ export const upInForeground = async (
       void supervisor.shutdown(0)
     }
     supervisor.onChange(endIfAllFailed)
-    const refused = await start(supervisor, { hosts, refusalOf }, lazy === true, io)
+    // The log flows on while a person types, as it does in any shell.
+    const still = { pause: () => undefined, resume: () => undefined }
+    const asker = new Questioner(io, (id, answers) => supervisor.answer(id, answers), still)
+    supervisor.onChange(() => asker.see(supervisor.status().hosts))
+    const refused = await start(supervisor, hosts, lazy === true, io)
     wanted -= refused.length
     if (code === 0) code = refused[0] ?? 0
     endIfAllFailed()
@@ -70,7 +76,7 @@ export const upInForeground = async (
 /** Starts the hosts; resolves with the exit codes of those that could not be. */
 const start = async (
   supervisor: Starter,
-  { hosts, refusalOf }: Chosen,
+  hosts: readonly Host[],
   lazy: boolean,
   io: Io,
 ): Promise<ExitCode[]> => {
@@ -79,9 +85,8 @@ const start = async (
   await Promise.all(
     hosts.map(async (definition) => {
       try {
-        const refusal = refusalOf(definition)
-        if (refusal) throw refusal
-        await supervisor.up({ definition, agent, lazy, evenProtected: true })
+        const person = !lazy && io.ask !== undefined
+        await supervisor.up({ definition, agent, lazy, person, evenProtected: true })
       } catch (failure) {
         const error = asDproxyError(failure)
         io.err.write(failureText(error, paintFor(io.err), definition.name))

@@ -1,39 +1,29 @@
 import { DproxyError } from '../base/errors.js'
-import { list } from '../base/text.js'
 import { hostFromFlags, hostFromUrl } from '../registry/adhoc.js'
 import type { Host } from '../registry/host.js'
-import type { Registry } from '../registry/load.js'
 import { selectHosts } from '../registry/select.js'
 import { strings, text, type Words } from './command.js'
 import { registryOf } from './hosts.js'
 import type { Io } from './io.js'
 
-/** The hosts that a command line means. */
-export interface Chosen {
-  readonly hosts: readonly Host[]
-  /** Why a host must not be connected to by this version; undefined when it may be. */
-  readonly refusalOf: (host: Host) => DproxyError | undefined
-}
-
 /**
- * From names and @tags of the registry, from `ssh://` addresses, or from the flags that describe one host.
+ * The hosts that a command line means: from names and @tags of the registry, from `ssh://` addresses, or from the flags that describe one host.
  * @throws DproxyError USAGE, HOST_UNKNOWN, CONFIG_*
  */
-export const chooseHosts = async (words: Words, io: Io): Promise<Chosen> => {
+export const chooseHosts = async (words: Words, io: Io): Promise<readonly Host[]> => {
   const names = strings(words.names)
   const flag = FLAGS.find((each) => words[each] !== undefined)
   if (flag !== undefined) {
     if (names.length > 0 || words.all) throw flagsAndNames(flag)
-    return { hosts: [fromFlags(words, io)], refusalOf: () => undefined }
+    return [fromFlags(words, io)]
   }
   const urls = names.filter((name) => name.startsWith('ssh://'))
   const adHoc = urls.map((url) => hostFromUrl(url, io.env))
   const known = names.filter((name) => !name.startsWith('ssh://'))
-  if (adHoc.length > 0 && known.length === 0 && !words.all)
-    return { hosts: adHoc, refusalOf: () => undefined }
+  if (adHoc.length > 0 && known.length === 0 && !words.all) return adHoc
   const registry = await registryOf(words, io)
   const selected = selectHosts(registry, known, { all: words.all === true, env: io.env })
-  return { hosts: [...selected, ...adHoc], refusalOf: (host) => refusal(host, registry) }
+  return [...selected, ...adHoc]
 }
 
 const FLAGS = ['ssh-host', 'ssh-user', 'ssh-key', 'local-socket', 'remote-socket', 'timeout'] as const
@@ -56,16 +46,3 @@ const fromFlags = (words: Words, { env, cwd }: Io): Host =>
     env,
     cwd,
   )
-
-const refusal = ({ name }: Host, { unsupported }: Registry): DproxyError | undefined => {
-  const keys = unsupported.get(name)
-  if (!keys) return undefined
-  const what = list(keys)
-  return new DproxyError(
-    'NOT_SUPPORTED',
-    `its config sets ${what}, which this version of dproxy cannot do; it was not connected to`,
-    {
-      hint: `reach it directly, and leave out ${what}`,
-    },
-  )
-}

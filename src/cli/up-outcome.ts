@@ -22,16 +22,23 @@ export interface Progress {
   end(): void
 }
 
+/** Asks the person what the hosts' logins wait for. */
+interface Asker {
+  see(hosts: readonly HostStatus[]): void
+}
+
 /** Follows the supervisor until every host is up, has failed, or waits for its next try; fills in `outcomes`. */
 export const followUntilSettled = async (
   client: ControlClient,
   outcomes: Map<string, Outcome>,
   progress: Progress,
+  asker: Asker,
   signal: AbortSignal,
 ): Promise<void> => {
   const waiting = new Set([...outcomes].filter(([, { error }]) => !error).map(([name]) => name))
   if (waiting.size === 0) return
   for await (const { atMs, hosts } of watchUnlessStopped(client, signal)) {
+    asker.see(hosts.filter(({ name }) => waiting.has(name)))
     const seen = new Map(hosts.map((host) => [host.name, host]))
     for (const name of waiting) {
       const outcome = outcomes.get(name)

@@ -4,6 +4,7 @@ import { formatDuration } from '../base/duration.js'
 import type { GlobalWords, Io } from './io.js'
 import { cell, paintFor, type Paint } from './paint.js'
 import { redrawing } from './redraw.js'
+import type { Canvas } from './questions.js'
 import type { Outcome, Progress } from './up-outcome.js'
 
 /** Shows on stderr how each host gets through its stages: live on a terminal, else a line when it is done. */
@@ -11,22 +12,30 @@ export const showProgress = (
   hosts: readonly { readonly name: string }[],
   { quiet, json }: GlobalWords,
   io: Io,
-): Progress => {
+): Progress & Canvas => {
   if (quiet || json) return SILENT
   const paint = paintFor(io.err)
   const width = Math.max(...hosts.map(({ name }) => name.length))
   const said: Progress['settled'] = (host, action) =>
     io.err.write(`${cell(host.name).padEnd(width)}  ${arrival(host, action, paint)}\n`)
-  if (!io.err.isTTY) return { show: () => undefined, settled: said, end: () => undefined }
+  if (!io.err.isTTY) return { ...SILENT, settled: said }
   return live(width, said, io, paint)
 }
 
-const SILENT: Progress = { show: () => undefined, settled: () => undefined, end: () => undefined }
+const SILENT: Progress & Canvas = {
+  show: () => undefined,
+  settled: () => undefined,
+  end: () => undefined,
+  pause: () => undefined,
+  resume: () => undefined,
+}
 
-const live = (width: number, said: Progress['settled'], io: Io, paint: Paint): Progress => {
+const live = (width: number, said: Progress['settled'], io: Io, paint: Paint): Progress & Canvas => {
   const draw = redrawing(io.err)
   const moving = new Map<string, HostStatus>()
+  let paused = false
   const redraw = () => {
+    if (paused) return
     // What does not fit the screen could not be taken back from it.
     const room = Math.max(1, io.err.rows - 2)
     const lines = Array.from(
@@ -48,6 +57,14 @@ const live = (width: number, said: Progress['settled'], io: Io, paint: Paint): P
       if (moving.size > 0) redraw()
     },
     end: () => draw.clear(),
+    pause: () => {
+      paused = true
+      draw.clear()
+    },
+    resume: () => {
+      paused = false
+      redraw()
+    },
   }
 }
 

@@ -9,9 +9,10 @@ import { noteVersion, statusNow } from './hosts.js'
 import type { Io } from './io.js'
 import { failureText, paintFor, widthOf } from './paint.js'
 import { statusTable } from './status-view.js'
-import { controlClient, ensureSupervisor, untilGoneIfEmpty } from './supervisor-process.js'
-import { chooseHosts, type Chosen } from './up-hosts.js'
+import { ensureSupervisor, untilGoneIfEmpty } from './supervisor-process.js'
+import { chooseHosts } from './up-hosts.js'
 import { upInForeground } from './up-foreground.js'
+import { Questioner } from './questions.js'
 import { showProgress } from './up-progress.js'
 import { followUntilSettled, type Outcome } from './up-outcome.js'
 
@@ -48,16 +49,11 @@ export const up: Command = {
 }
 
 /** Brings hosts up and shows it; resolves with the exit code. */
-export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io): Promise<ExitCode> => {
+export const bringUp = async (hosts: readonly Host[], words: Words, io: Io): Promise<ExitCode> => {
   const outcomes = new Map<string, Outcome>()
-  for (const host of hosts) {
-    const error = refusalOf(host)
-    if (error) outcomes.set(host.name, refused(error))
-  }
-  const wanted = hosts.filter(({ name }) => !outcomes.has(name))
-  const client = wanted.length > 0 ? await ensureSupervisor(io) : controlClient(io)
-  await askForAll(wanted, outcomes, client, words, io)
-  if (words.lazy !== true && words['no-wait'] !== true) await showTheWay(wanted, outcomes, client, words, io)
+  const client = await ensureSupervisor(io)
+  await askForAll(hosts, outcomes, client, words, io)
+  if (waits(words)) await showTheWay(hosts, outcomes, client, words, io)
   const status = await statusNow(client)
   noteVersion(status, words, io)
   await leaveNothingHalfDone(client, outcomes, io)
@@ -65,6 +61,9 @@ export const bringUp = async ({ hosts, refusalOf }: Chosen, words: Words, io: Io
   report(status, outcomes, words, io)
   return exitCode([...outcomes.values()])
 }
+
+/** Whether the command waits for its hosts, so that its user can answer what they ask. */
+const waits = (words: Words): boolean => words.lazy !== true && words['no-wait'] !== true
 
 /** The outcome of a host that could not even be asked for. */
 export const refused = (error: DproxyError): Outcome => ({
@@ -85,7 +84,8 @@ const askForAll = async (
     Promise.all(
       some.map(async (host) => {
         const agent = io.env.SSH_AUTH_SOCK || null
-        const request = { definition: host, agent, lazy: words.lazy === true, evenProtected }
+        const person = waits(words) && io.ask !== undefined
+        const request = { definition: host, agent, lazy: words.lazy === true, person, evenProtected }
         outcomes.set(host.name, await ask(request, client, io))
       }),
     )
@@ -121,7 +121,14 @@ export const showTheWay = async (
   const done = new AbortController()
   const progress = showProgress(hosts, words, io)
   try {
-    await followUntilSettled(client, outcomes, progress, AbortSignal.any([io.interrupted, done.signal]))
+    const asker = new Questioner(io, (id, answers) => client.answer(id, answers), progress)
+    await followUntilSettled(
+      client,
+      outcomes,
+      progress,
+      asker,
+      AbortSignal.any([io.interrupted, done.signal]),
+    )
   } finally {
     done.abort()
     progress.end()

@@ -60,12 +60,12 @@ export class ControlClient {
     )
   }
 
-  async restart(name: string, drainMs: number, signal?: AbortSignal): Promise<DownReply> {
+  async restart(name: string, drainMs: number, person: boolean, signal?: AbortSignal): Promise<DownReply> {
     return this.#call(
       'POST',
       `/v1/hosts/${encodeURIComponent(name)}/restart`,
       DownReply,
-      { drainMs },
+      { drainMs, person },
       abortedBy(signal),
     )
   }
@@ -76,6 +76,11 @@ export class ControlClient {
 
   async cut(streamId: string): Promise<void> {
     await this.#call('DELETE', `/v1/streams/${encodeURIComponent(streamId)}`, z.unknown())
+  }
+
+  /** Answers what a login waits for; null declines. @throws DproxyError QUESTION_UNKNOWN when it waits no more */
+  async answer(questionId: string, answers: readonly string[] | null): Promise<void> {
+    await this.#call('POST', `/v1/questions/${encodeURIComponent(questionId)}`, z.unknown(), { answers })
   }
 
   /** Stops every host and the supervisor itself, whatever version it has. */

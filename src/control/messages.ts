@@ -12,11 +12,19 @@ export const API_VERSION = 1
 export const SCHEMA_VERSION = 1
 
 const milliseconds = z.int().min(1).max(86_400_000)
+const hop = z.strictObject({
+  destination: z.string().min(1).max(255),
+  user: z.string().min(1).max(255).nullable(),
+  port: z.int().min(1).max(65_535).nullable(),
+})
+const words = z.array(z.string().max(4096)).min(1).max(100)
 const path = z.string().startsWith('/').max(4096)
 
 /** Everything the supervisor needs to serve one host; what the registry makes of a config entry. */
 export const HostDefinition = z.strictObject({
   name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/u),
+  /** What the user types to mean it: its name, or the address of a host that is in no file. */
+  typed: z.string().min(1).max(1024),
   /** The host name, address or ssh_config alias, as the user wrote it. */
   destination: z.string().min(1).max(255),
   /** null: what ssh's own configuration says, else the local user's name. */
@@ -33,8 +41,21 @@ export const HostDefinition = z.strictObject({
   remoteSocket: z.union([path, z.literal('auto')]),
   /** The local socket that stands for it. */
   socket: path,
-  connectTimeoutMs: milliseconds,
-  keepAlive: z.strictObject({ intervalMs: milliseconds, misses: z.int().min(1).max(100) }),
+  /** The hosts to jump through, in order; empty: none; null: what ssh's own configuration says. */
+  proxyJump: z.array(hop).nullable(),
+  /** Commands are a program and its words; no shell reads them. */
+  proxyCommand: words.nullable(),
+  passphraseCommand: words.nullable(),
+  passwordCommand: words.nullable(),
+  secretStore: z.enum(['keychain', 'file']),
+  transport: z.enum(['auto', 'ssh2', 'openssh']),
+  /** null: what ssh's own configuration says, else 10 s. */
+  connectTimeoutMs: milliseconds.nullable(),
+  /** null: what ssh's own configuration says, else 3 times 15 s. */
+  keepAlive: z.strictObject({
+    intervalMs: milliseconds.nullable(),
+    misses: z.int().min(1).max(100).nullable(),
+  }),
   protected: z.boolean(),
   description: z.string().nullable(),
   tags: z.array(z.string()),
@@ -53,6 +74,23 @@ export const Failure = z.object({
 })
 export type Failure = z.infer<typeof Failure>
 
+/** Something that a host's login waits for and only a person can answer. */
+export const Question = z.object({
+  id: z.string(),
+  kind: z.enum(['host key', 'passphrase', 'password', 'keyboard-interactive']),
+  /** What is asked, and why; one or more lines, free of control characters. */
+  text: z.string(),
+  /** What is to be typed, in order; `echo`: whether it may be seen. */
+  prompts: z.array(z.object({ text: z.string(), echo: z.boolean() })),
+})
+export type Question = z.infer<typeof Question>
+
+/** `POST /v1/questions/{id}`: one answer for each prompt; null declines. */
+export const AnswerRequest = z.strictObject({
+  answers: z.array(z.string().max(16_384)).max(1000).nullable(),
+})
+export type AnswerRequest = z.infer<typeof AnswerRequest>
+
 const bytes = z.object({ up: z.number(), down: z.number() })
 
 export const HostStatus = z.object({
@@ -70,6 +108,10 @@ export const HostStatus = z.object({
   /** The last measured round trip of the link, milliseconds. */
   rttMs: z.number().nullable(),
   lanes: z.number(),
+  /** Who speaks SSH, and why it is not dproxy itself; null before the first connection. */
+  transport: z.object({ kind: z.enum(['ssh2', 'openssh']), why: z.string().nullable() }).nullable(),
+  /** What the login waits for a person to answer. */
+  question: Question.nullable(),
   streams: z.object({ open: z.number(), total: z.number() }),
   bytes,
   reconnects: z.number(),
@@ -120,6 +162,8 @@ export const UpRequest = z.strictObject({
   agent: z.string().max(4096).nullable(),
   /** Listen now, dial on the first client. */
   lazy: z.boolean().default(false),
+  /** Somebody waits at a terminal who can answer the questions of the login. */
+  person: z.boolean().default(false),
   /** Restart a protected host whose definition has changed, although that cuts its streams. */
   evenProtected: z.boolean().default(false),
 })
@@ -133,6 +177,8 @@ export type UpReply = z.infer<typeof UpReply>
 export const DownRequest = z.strictObject({
   /** How long open streams may go on before they are cut. */
   drainMs: z.int().min(0).max(3_600_000).default(5000),
+  /** `restart`: somebody waits at a terminal who can answer the questions of the login. */
+  person: z.boolean().default(false),
 })
 export type DownRequest = z.infer<typeof DownRequest>
 

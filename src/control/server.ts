@@ -7,6 +7,7 @@ import { listenUnix } from '../base/unix-socket.js'
 import { sendLatest, sendLines } from './lines.js'
 import {
   API_VERSION,
+  AnswerRequest,
   DownRequest,
   UpRequest,
   type DownReply,
@@ -22,7 +23,8 @@ export interface ControlService {
   status(): Status
   up(request: UpRequest): Promise<UpReply>
   down(name: string, drainMs: number): Promise<DownReply>
-  restart(name: string, drainMs: number): Promise<DownReply>
+  answer(questionId: string, answers: readonly string[] | null): void
+  restart(name: string, drainMs: number, person: boolean): Promise<DownReply>
   streams(name: string): StreamStatus[]
   cut(streamId: string): void
   recentLogs(): readonly LogEntry[]
@@ -121,9 +123,14 @@ const routes = (service: ControlService) => {
   on('POST', '/v1/hosts/:name/down', async ({ request, params }) =>
     service.down(params.name ?? '', (await body(request, DownRequest)).drainMs),
   )
-  on('POST', '/v1/hosts/:name/restart', async ({ request, params }) =>
-    service.restart(params.name ?? '', (await body(request, DownRequest)).drainMs),
-  )
+  on('POST', '/v1/hosts/:name/restart', async ({ request, params }) => {
+    const { drainMs, person } = await body(request, DownRequest)
+    return service.restart(params.name ?? '', drainMs, person)
+  })
+  on('POST', '/v1/questions/:id', async ({ request, params }) => {
+    service.answer(params.id ?? '', (await body(request, AnswerRequest)).answers)
+    return {}
+  })
   on('DELETE', '/v1/streams/:id', ({ params }) => {
     service.cut(params.id ?? '')
     return {}
@@ -194,6 +201,7 @@ const HTTP_STATUS: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   HOST_UNKNOWN: 404,
   STREAM_UNKNOWN: 404,
+  QUESTION_UNKNOWN: 404,
   SOCKET_BUSY: 409,
   SOCKET_FAILED: 409,
   SOCKET_PATH_TOO_LONG: 400,

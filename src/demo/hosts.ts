@@ -14,6 +14,7 @@ const USER = 'demo'
 /** One demo host, in the shape in which a host crosses the control socket. */
 export interface DemoHost {
   name: string
+  typed: string
   destination: string
   user: string
   port: number
@@ -22,8 +23,14 @@ export interface DemoHost {
   knownHostsFiles: string[]
   remoteSocket: string
   socket: string
-  connectTimeoutMs: number
-  keepAlive: { intervalMs: number; misses: number }
+  proxyJump: null
+  proxyCommand: null
+  passphraseCommand: null
+  passwordCommand: null
+  secretStore: 'keychain'
+  transport: 'ssh2'
+  connectTimeoutMs: null
+  keepAlive: { intervalMs: null; misses: null }
   protected: boolean
   description: string
   tags: string[]
@@ -73,6 +80,7 @@ const startAll = async (scope: Scope, dir: string, local: string | undefined): P
   })
   return started.map(({ name, port, remoteSocket }) => ({
     name,
+    typed: name,
     destination: '127.0.0.1',
     user: USER,
     port,
@@ -81,8 +89,14 @@ const startAll = async (scope: Scope, dir: string, local: string | undefined): P
     knownHostsFiles: [knownHostsFile],
     remoteSocket,
     socket: join(dir, `docker-${name}.sock`),
-    connectTimeoutMs: 10_000,
-    keepAlive: { intervalMs: 15_000, misses: 3 },
+    proxyJump: null,
+    proxyCommand: null,
+    passphraseCommand: null,
+    passwordCommand: null,
+    secretStore: 'keychain',
+    transport: 'ssh2',
+    connectTimeoutMs: null,
+    keepAlive: { intervalMs: null, misses: null },
     protected: false,
     description: local ? `demo: the engine of this machine (${local})` : 'demo: an embedded engine',
     tags: ['demo'],

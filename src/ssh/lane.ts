@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events'
-import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
 import { DproxyError } from '../base/errors.js'
@@ -7,7 +6,7 @@ import { formatDuration } from '../base/duration.js'
 import { printable } from '../base/text.js'
 import { unless, within } from '../base/timeout.js'
 import { ChannelStream, type ChannelHost } from './channel-stream.js'
-import { cannotOpen, type RemoteProbe } from './cannot-open.js'
+import { cannotGoOn, cannotOpen, type RemoteProbe } from './cannot-open.js'
 import { probeRemoteSocket } from './probe-remote-socket.js'
 import { ping } from './ping.js'
 import { address, where, type Resolved } from './target.js'
@@ -27,7 +26,7 @@ const PROBE_HOLDS_MS = 1000
 export class Lane implements ChannelHost {
   readonly resolved: Resolved
   readonly #client: Client
-  readonly #socket: Socket
+  readonly #socket: Duplex
   readonly #lost = new AbortController()
   readonly #streams = new Set<ChannelStream>()
   readonly #writers: (() => void)[] = []
@@ -35,7 +34,13 @@ export class Lane implements ChannelHost {
   #rttMs: number | null = null
   #lastHeardMs = performance.now()
 
-  constructor(resolved: Resolved, client: Client, socket: Socket) {
+  /** `refusal`: why the host key was refused, as it may be when new session keys are made. */
+  constructor(
+    resolved: Resolved,
+    client: Client,
+    socket: Duplex,
+    refusal: () => DproxyError | undefined = () => undefined,
+  ) {
     this.resolved = resolved
     this.#client = client
     this.#socket = socket
@@ -46,10 +51,10 @@ export class Lane implements ChannelHost {
     })
     socket.once('end', () => this.#lose('the server closed the connection'))
     socket.once('close', () => this.#lose('the connection is gone'))
-    socket.on('error', (failure) => this.#lose(failure.message))
+    socket.on('error', (failure) => this.#lose(failure))
     client.on('error', (failure) => {
       // An agent that cannot sign has its own answer at login; it does not end the connection.
-      if (failure.level !== 'agent') this.#lose(failure.message)
+      if (failure.level !== 'agent') this.#lose(refusal() ?? failure)
     })
   }
 
@@ -72,6 +77,17 @@ export class Lane implements ChannelHost {
     return this.#streams.size
   }
 
+  get connectTimeoutMs(): number {
+    return this.resolved.connectTimeoutMs
+  }
+
+  get keepAlive(): Resolved['keepAlive'] {
+    return this.resolved.keepAlive
+  }
+
+  /** Who speaks SSH, and why it is not we ourselves. */
+  readonly transport = { kind: 'ssh2', why: null } as const
+
   /**
    * Opens one stream to the Unix socket `path` on the remote machine.
    * @throws DproxyError LINK_LOST, or ENGINE_* with what is wrong at the remote end
@@ -81,7 +97,10 @@ export class Lane implements ChannelHost {
     this.lost.throwIfAborted()
     const over = [signal, this.lost]
     try {
-      const stream = await unless(over, this.#openChannel(path, signal))
+      const stream = await unless(
+        over,
+        this.#openChannel((taken) => this.#client.openssh_forwardOutStreamLocal(path, taken), signal),
+      )
       this.lost.throwIfAborted()
       return stream
     } catch (failure) {
@@ -92,9 +111,28 @@ export class Lane implements ChannelHost {
     }
   }
 
-  #openChannel(path: string, signal: AbortSignal): Promise<ChannelStream> {
+  /**
+   * Opens one stream to `host:port`, as the server reaches it: the way on from a jump host.
+   * @throws DproxyError LINK_LOST, or CONNECT_FAILED when the server cannot or will not
+   */
+  async openTcp(host: string, port: number, signal: AbortSignal): Promise<Duplex> {
+    signal.throwIfAborted()
+    this.lost.throwIfAborted()
+    try {
+      return await unless(
+        [signal, this.lost],
+        this.#openChannel((taken) => this.#client.forwardOut('127.0.0.1', 0, host, port, taken), signal),
+      )
+    } catch (failure) {
+      signal.throwIfAborted()
+      this.lost.throwIfAborted()
+      throw cannotGoOn(this.resolved, { host, port }, failure)
+    }
+  }
+
+  #openChannel(open: (taken: Taken) => unknown, signal: AbortSignal): Promise<ChannelStream> {
     return new Promise((resolve, reject) => {
-      this.#client.openssh_forwardOutStreamLocal(path, (failure, channel: ClientChannel) => {
+      open((failure, channel) => {
         if (failure) return reject(failure)
         const stream = new ChannelStream(channel, this)
         // Whoever gets the stream listens for itself; until then an 'error' event would end the process.
@@ -147,26 +185,28 @@ export class Lane implements ChannelHost {
     for (const then of this.#writers.splice(0)) then()
   }
 
-  #lose(said: string): void {
+  #lose(said: string | Error): void {
     if (this.lost.aborted) return
-    // It may be the server's own word (RFC 4253 section 11.1).
-    const why = printable(said)
-    const error = new DproxyError(
-      'LINK_LOST',
-      `the SSH connection to ${where(this.resolved)} was lost: ${why}`,
-      {
-        hint: 'it is made again by itself',
-      },
-    )
+    const error = said instanceof DproxyError ? said : lostBecause(this.resolved, said)
     // First the link hears it, so that nobody is served again before the loss is known (promise 2).
     this.#lost.abort(error)
     for (const stream of this.#streams) stream.destroy(error)
     this.#streams.clear()
     this.#writers.length = 0
     // The disconnect message of a polite close is already with the kernel or never gets there.
-    this.#socket.destroySoon()
+    this.#socket.end(() => this.#socket.destroy())
     setTimeout(() => this.#socket.destroy(), 1000).unref()
   }
 }
+
+const lostBecause = (resolved: Resolved, said: string | Error): DproxyError => {
+  // It may be the server's own word (RFC 4253 section 11.1).
+  const why = printable(said instanceof Error ? said.message : said)
+  return new DproxyError('LINK_LOST', `the SSH connection to ${where(resolved)} was lost: ${why}`, {
+    hint: 'it is made again by itself',
+  })
+}
+
+type Taken = (failure: Error | undefined, channel: ClientChannel) => void
 
 const ignore = (): void => undefined

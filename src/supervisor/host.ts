@@ -3,13 +3,17 @@ import type { DproxyError, Stage } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 import { count, printable } from '../base/text.js'
 import { Proxy } from '../proxy/proxy.js'
+import { runtimeDir } from '../base/paths.js'
+import { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
 import { openLane } from '../ssh/open-lane.js'
 import { DEFAULT_REMOTE_SOCKET } from '../ssh/remote-socket.js'
-import { where } from '../ssh/target.js'
+import { DEFAULT_CONNECT_TIMEOUT_MS, where } from '../ssh/target.js'
 import type { AddressGate } from './address-gate.js'
 import { failureOf } from './failure.js'
 import { Link } from './link.js'
 import type { EventLog } from './event-log.js'
+import { QuestionDesk } from './question-desk.js'
+import { storedSecretsOf } from './stored-secrets.js'
 
 export interface HostOptions {
   readonly definition: HostDefinition
@@ -34,6 +38,7 @@ export class Host {
   #draining = false
   #drainingSinceMs = 0
   readonly #hurry = new AbortController()
+  readonly #desk: QuestionDesk
 
   private constructor({ definition, agentSocket, env, log, gate, cutBefore, onChange }: HostOptions) {
     this.definition = definition
@@ -41,11 +46,18 @@ export class Host {
     this.#log = log
     this.#onChange = onChange
     this.#ssh = configured(definition)
+    this.#desk = new QuestionDesk(definition.name, () => this.#onChange())
+    // Kept as long as the host runs, as an agent keeps them: a reconnect asks nobody.
+    const unlocked = new UnlockedKeys()
     this.#link = new Link({
-      openLane: (signal, onStage) =>
+      openLane: ({ signal, onStage, person }) =>
         openLane(definition, {
           agentSocket: this.#agentSocket,
           env,
+          runDir: runtimeDir(env),
+          ask: person ? this.#desk.ask : null,
+          secretsOf: (hop) => storedSecretsOf(definition, hop, env),
+          unlocked,
           signal,
           onStage,
           onResolved: (resolved) => {
@@ -54,8 +66,7 @@ export class Host {
           throttle: (name, work) => gate.through(name, work, signal),
         }),
       remoteSocket: remoteSocketOf(definition),
-      connectTimeoutMs: definition.connectTimeoutMs,
-      keepAlive: definition.keepAlive,
+      connectTimeoutMs: definition.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
       cutBefore,
       onChange: () => this.#onLinkChange(),
     })
@@ -65,7 +76,9 @@ export class Host {
    * Starts to listen; dials at once unless `lazy`.
    * @throws DproxyError SOCKET_*; nothing is left behind then
    */
-  static async start(options: HostOptions & { readonly lazy: boolean }): Promise<Host> {
+  static async start(
+    options: HostOptions & { readonly lazy: boolean; readonly person: boolean },
+  ): Promise<Host> {
     const host = new Host(options)
     const { name, socket } = options.definition
     host.#proxy = await Proxy.listen({
@@ -76,7 +89,7 @@ export class Host {
       onChange: options.onChange,
     })
     options.log.info(name, `listening on ${socket}`)
-    if (!options.lazy) host.#link.connect()
+    if (!options.lazy) host.#link.connect(options.person)
     return host
   }
 
@@ -91,8 +104,13 @@ export class Host {
   }
 
   /** Tries now: a failed host once more, a retrying one without waiting. */
-  retry(): void {
-    this.#link.connect()
+  retry(person: boolean): void {
+    this.#link.connect(person)
+  }
+
+  /** Answers what the login asks; null declines. False when nothing of that id is being asked. */
+  answer(questionId: string, answers: readonly string[] | null): boolean {
+    return this.#desk.answer(questionId, answers)
   }
 
   /** Lets a drain under way last for no more than `drainMs` from now; false when there is none. */
@@ -150,6 +168,8 @@ export class Host {
       engine: link.engine,
       rttMs: link.rttMs === null ? null : Math.round(link.rttMs * 10) / 10,
       lanes: link.lanes,
+      transport: link.transport,
+      question: this.#desk.question,
       streams: { open: this.#proxy.openStreams, total: this.#proxy.totalStreams },
       bytes: this.#proxy.bytes,
       reconnects: link.reconnects,

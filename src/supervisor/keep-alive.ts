@@ -1,12 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { LinkLane } from './link-lane.js'
-
-export interface KeepAlive {
-  /** Silence after which the server is asked for a sign of life, milliseconds. */
-  readonly intervalMs: number
-  /** Unanswered questions in a row after which the link counts as dead. */
-  readonly misses: number
-}
+import type { KeepAlive, LinkLane } from './link-lane.js'
 
 /**
  * Watches a lane until `signal` aborts, and closes it when it is dead. Any byte from the server is a sign of

@@ -1,5 +1,18 @@
 import type { Duplex } from 'node:stream'
 
+export interface KeepAlive {
+  /** Silence after which the server is asked for a sign of life, milliseconds. */
+  readonly intervalMs: number
+  /** Unanswered questions in a row after which the link counts as dead. */
+  readonly misses: number
+}
+
+/** Who speaks SSH, and why it is not dproxy itself. */
+export interface Transport {
+  readonly kind: 'ssh2' | 'openssh'
+  readonly why: string | null
+}
+
 /** What a link needs of an SSH connection; `Lane` of src/ssh is one. */
 export interface LinkLane {
   /** Aborts with a DproxyError when the connection is over, before its streams are destroyed. */
@@ -9,6 +22,11 @@ export interface LinkLane {
   /** The last measured round trip in milliseconds; null before the first. */
   readonly rttMs: number | null
   readonly openStreams: number
+  /** The limit of each question to the other side, milliseconds. */
+  readonly connectTimeoutMs: number
+  /** When silence means that the link is dead. */
+  readonly keepAlive: KeepAlive
+  readonly transport: Transport
   openStream(path: string, signal: AbortSignal): Promise<Duplex>
   ping(limitMs: number, signal: AbortSignal): Promise<number>
   close(reason?: string): void

@@ -9,19 +9,27 @@ import { aborted, within } from '../base/timeout.js'
 import { delayBefore } from './backoff.js'
 import { askVersion, type EngineVersion } from './engine.js'
 import { HoldDown } from './hold-down.js'
-import { keepAlive, type KeepAlive } from './keep-alive.js'
-import type { LinkLane } from './link-lane.js'
+import { keepAlive } from './keep-alive.js'
+import type { LinkLane, Transport } from './link-lane.js'
 import { StageLog } from './stage-log.js'
 
 export interface LinkOptions {
-  readonly openLane: (signal: AbortSignal, onStage: (stage: Stage) => void) => Promise<LinkLane>
+  readonly openLane: (attempt: Attempt) => Promise<LinkLane>
   readonly remoteSocket: string
+  /** What holds before a lane has told its own times. */
   readonly connectTimeoutMs: number
-  readonly keepAlive: KeepAlive
   /** How many streams were just cut by the link that this one takes the place of. */
   readonly cutBefore?: number
   /** Hears every change of state and stage. */
   readonly onChange: () => void
+}
+
+/** One try to open a lane. */
+export interface Attempt {
+  readonly signal: AbortSignal
+  readonly onStage: (stage: Stage) => void
+  /** Somebody waits who can answer what the login asks: the try is a user's own, not one of ours. */
+  readonly person: boolean
 }
 
 /** The states a link itself can be in; `draining` is its host's. */
@@ -56,6 +64,8 @@ export class Link {
   #settled: Deferred<void> | undefined
   #wake: AbortController | undefined
   #running: Promise<void> | undefined
+  /** Whether the next try is one that a person waits for. */
+  #person = false
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -85,6 +95,9 @@ export class Link {
   get rttMs(): number | null {
     return this.#lane?.rttMs ?? null
   }
+  get transport(): Transport | null {
+    return this.#lane?.transport ?? null
+  }
   get lanes(): number {
     return this.#lane ? 1 : 0
   }
@@ -95,8 +108,12 @@ export class Link {
     return this.#nextTryAtMs === null ? null : Math.max(0, this.#nextTryAtMs - Date.now())
   }
 
-  /** Starts to connect; harmless when it already does. A failed link tries once more. */
-  connect(): void {
+  /**
+   * Starts to connect; harmless when it already does. A failed link tries once more. `person`: somebody waits
+   * who can answer what the login asks, in the next try and in no later one.
+   */
+  connect(person = false): void {
+    this.#person ||= person
     this.#wake?.abort()
     if (this.#running || this.#stop.signal.aborted) return
     this.#enter('connecting')
@@ -172,19 +189,22 @@ export class Link {
 
   /** All stages, up to a living engine. A lane that outlived a failed engine stage is used again. */
   async #bringUp(): Promise<LinkLane> {
-    const { openLane, remoteSocket, connectTimeoutMs } = this.#options
+    const { openLane, remoteSocket } = this.#options
+    const person = this.#person
+    this.#person = false
     const { signal } = this.#stop
     this.#stages = new StageLog()
-    const lane = this.#lane ?? (await openLane(signal, (stage) => this.#begin(stage)))
+    const onStage = (stage: Stage) => this.#begin(stage)
+    const lane = this.#lane ?? (await openLane({ signal, onStage, person }))
     if (!this.#lane) this.#adopt(lane)
     this.#begin('engine')
     this.#engine = await askVersion(
       (limited) => lane.openStream(remoteSocket, limited),
       remoteSocket,
-      connectTimeoutMs,
+      lane.connectTimeoutMs,
       signal,
     )
-    await lane.ping(connectTimeoutMs, signal)
+    await lane.ping(lane.connectTimeoutMs, signal)
     this.#stages.finish()
     this.#enter('up')
     return lane
@@ -194,7 +214,7 @@ export class Link {
     lane.lost.throwIfAborted()
     this.#lane = lane
     // From here on, not from `up` on: a lane kept while the engine is away must be found out when it dies.
-    void keepAlive(lane, this.#options.keepAlive, lane.lost)
+    void keepAlive(lane, lane.keepAlive, lane.lost)
     lane.lost.addEventListener(
       'abort',
       () => {
@@ -247,7 +267,7 @@ export class Link {
   }
 
   async #settledInTime(settled: Promise<void>, signal: AbortSignal): Promise<void> {
-    const { connectTimeoutMs } = this.#options
+    const connectTimeoutMs = this.#lane?.connectTimeoutMs ?? this.#options.connectTimeoutMs
     const late = () =>
       new DproxyError('LINK_DOWN', `not connected within ${formatDuration(connectTimeoutMs)}`, {
         hint: 'see: dproxy status',

@@ -4,7 +4,7 @@ import { printable } from '../base/text.js'
 import type { HostDefinition } from '../control/messages.js'
 import { runSecretCommand } from '../registry/secrets/command.js'
 import { secretStores, type SecretStores } from '../registry/secrets/open.js'
-import { aliasOwner, hostOwner, type SecretKind } from '../registry/secrets/store.js'
+import { aliasIn, aliasOwner, hostOwner, type SecretKind } from '../registry/secrets/store.js'
 import type { Stored, StoredSecrets } from '../ssh/person.js'
 import type { Hop } from '../ssh/target.js'
 
@@ -41,10 +41,21 @@ export const storedSecretsOf = (
     return value === undefined ? { kind: 'none' } : { kind: 'found', value, from: store.describe() }
   }
 
+  const stored = (kind: SecretKind, words: readonly string[] | null, signal: AbortSignal): Promise<Stored> =>
+    orProblem(signal, words === null && host.secretStore === 'keychain', () => secret(kind, words, signal))
+
   return {
-    passphrase: (_keyFile, signal) =>
-      orProblem(signal, () => secret('passphrase', host.passphraseCommand, signal)),
-    password: (signal) => orProblem(signal, () => secret('password', host.passwordCommand, signal)),
+    passphrase: (_keyFile, signal) => stored('passphrase', host.passphraseCommand, signal),
+    password: (signal) => stored('password', host.passwordCommand, signal),
+    toStore: (kind) => {
+      const alias = aliasIn(owner)
+      const words = [
+        printable(alias ?? host.name),
+        ...(kind === 'passphrase' ? ['--passphrase'] : []),
+        ...(alias === undefined ? [] : ['--alias']),
+      ]
+      return `dproxy secret set ${words.join(' ')}`
+    },
   }
 }
 
@@ -52,15 +63,24 @@ export const storedSecretsOf = (
 const ownerOf = ({ name, typed, destination }: SecretSources): string =>
   name === typed ? hostOwner(name) : aliasOwner(destination)
 
-/** A problem instead of an error; only the signal's own reason is thrown. */
-const orProblem = async (signal: AbortSignal, work: () => Promise<Stored>): Promise<Stored> => {
+/**
+ * A problem instead of an error; only the signal's own reason is thrown. `isDefault`: the place was not chosen by
+ * the user, who may never have heard of it.
+ */
+const orProblem = async (
+  signal: AbortSignal,
+  isDefault: boolean,
+  work: () => Promise<Stored>,
+): Promise<Stored> => {
   try {
     return await work()
   } catch (failure) {
     signal.throwIfAborted()
     const hint = 'dproxy secret ls shows what can be read'
-    if (failure instanceof DproxyError)
-      return { kind: 'problem', why: failure.message, hint: failure.hint ?? hint }
+    if (failure instanceof DproxyError) {
+      const minor = failure.code === 'SECRET_STORE_FAILED' && isDefault
+      return { kind: 'problem', why: failure.message, hint: failure.hint ?? hint, minor }
+    }
     // What we did not foresee could have a secret in its message.
     return { kind: 'problem', why: 'the stored secret could not be read', hint }
   }

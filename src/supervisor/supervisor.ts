@@ -25,6 +25,12 @@ export interface SupervisorOptions {
   readonly info: SupervisorInfo
 }
 
+interface HowToStart {
+  readonly lazy: boolean
+  /** Somebody waits who can answer what the login asks. */
+  readonly person: boolean
+}
+
 // As long as a link holds its clients down after a loss (promise 2).
 const CUT_COUNTS_MS = 1000
 
@@ -99,13 +105,13 @@ export class Supervisor implements ControlService {
   }
 
   /** Stops and starts a host, by the definition it runs with. */
-  restart(name: string, drainMs: number): Promise<DownReply> {
+  restart(name: string, drainMs: number, person = false): Promise<DownReply> {
     return this.#inTurn(name, async () => {
       this.#refuseWhenStopping()
       const host = this.#running(name)
       const cut = await this.#stop(host, drainMs)
       this.#refuseWhenStopping()
-      await this.#start(host.definition, host.agentSocket, false)
+      await this.#start(host.definition, host.agentSocket, { lazy: false, person })
       return { cut }
     })
   }
@@ -118,6 +124,15 @@ export class Supervisor implements ControlService {
   cut(id: string): void {
     const [name = '', stream = ''] = id.split(':')
     if (!this.#find(name)?.cut(stream)) throw new DproxyError('STREAM_UNKNOWN', `there is no stream ${id}`)
+  }
+
+  /** @throws DproxyError QUESTION_UNKNOWN when nothing of that id is being asked, or it takes other answers */
+  answer(id: string, answers: readonly string[] | null): void {
+    const [name = ''] = id.split(':')
+    if (this.#find(name)?.answer(id, answers)) return
+    throw new DproxyError('QUESTION_UNKNOWN', 'nothing like this is being asked any more', {
+      hint: 'see: dproxy status',
+    })
   }
 
   recentLogs(): readonly LogEntry[] {
@@ -164,19 +179,19 @@ export class Supervisor implements ControlService {
     this.#left.resolve()
   }
 
-  async #up({ definition, agent, lazy, evenProtected }: UpRequest): Promise<UpReply> {
+  async #up({ definition, agent, lazy, person, evenProtected }: UpRequest): Promise<UpReply> {
     this.#refuseWhenStopping()
     const running = this.#find(definition.name)
     if (running && sameDefinition(running, definition)) {
       running.handOver(agent)
       const retried = !lazy && running.status().state !== 'up'
-      if (retried) running.retry()
+      if (retried) running.retry(person)
       return { action: retried ? 'retried' : 'unchanged' }
     }
     this.#refuseSharedSocket(definition.name, definition.socket)
     if (running && !evenProtected) refuseProtected(running)
     if (running) await this.#stop(running, 0)
-    await this.#start(definition, agent, lazy)
+    await this.#start(definition, agent, { lazy, person })
     return { action: running ? 'restarted' : 'started' }
   }
 
@@ -190,12 +205,12 @@ export class Supervisor implements ControlService {
     throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, { hint: `start it: dproxy up ${name}` })
   }
 
-  async #start(definition: HostDefinition, agentSocket: string | null, lazy: boolean): Promise<void> {
+  async #start(definition: HostDefinition, agentSocket: string | null, how: HowToStart): Promise<void> {
     const cutBefore = this.#cutLately(definition.name)
     const { env, log } = this.#options
     const gate = this.#gate
     const onChange = () => this.#changed()
-    const host = await Host.start({ definition, agentSocket, env, log, gate, cutBefore, onChange, lazy })
+    const host = await Host.start({ definition, agentSocket, env, log, gate, cutBefore, onChange, ...how })
     this.#hosts.set(key(definition.name), host)
     this.#changed()
   }

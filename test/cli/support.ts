@@ -17,6 +17,8 @@ export class Desk implements AsyncDisposable {
   readonly env: Record<string, string>
   /** What a person answers; undefined: nobody is there. */
   answer: string | undefined
+  /** What is piped in. */
+  stdin = ''
   readonly interrupt = new AbortController()
   readonly #dir: TempDir
 
@@ -59,6 +61,8 @@ export class Desk implements AsyncDisposable {
       out: output(out),
       err: output(err),
       ask: answer === undefined ? undefined : async () => answer,
+      askSecret: answer === undefined ? undefined : async () => answer,
+      readStdin: async () => this.stdin,
       interrupted: this.interrupt.signal,
       onStop: () => undefined,
     }

@@ -9,7 +9,7 @@ import { TempDir } from '../testbed/temp-dir.js'
 import { until } from '../testbed/until.js'
 import { definition, Served, stranger } from './support.js'
 
-const up = { definition: definition(), agent: null, lazy: false, evenProtected: false }
+const up = { definition: definition(), agent: null, lazy: false, person: false, evenProtected: false }
 const answer = (headers: string, body: string) =>
   `HTTP/1.1 200 OK\r\n${headers}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
 

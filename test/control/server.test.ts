@@ -10,15 +10,15 @@ const up = { definition: definition(), agent: null }
 
 test('a request that is well formed reaches the service, checked and completed', async () => {
   await using served = await Served.start()
-  expect(await served.client.up({ ...up, lazy: true, evenProtected: false })).toEqual({ action: 'started' })
+  expect(await served.client.up({ ...up, lazy: true, person: false, evenProtected: false })).toEqual({ action: 'started' })
   expect(await served.client.down('prod', 0)).toEqual({ cut: 2 })
   expect(served.service.asked).toEqual([
-    { ...up, lazy: true, evenProtected: false },
+    { ...up, lazy: true, person: false, evenProtected: false },
     { down: 'prod', drainMs: 0 },
   ])
   const [bare] = answers(await rawly(served.path, ...post('/v1/hosts/prod/restart', '')))
   expect(bare).toMatchObject({ status: 200, body: { ok: true, value: { cut: 0 } } })
-  expect(served.service.asked.at(-1)).toEqual({ restart: 'prod', drainMs: 5000 })
+  expect(served.service.asked.at(-1)).toEqual({ restart: 'prod', drainMs: 5000, person: false })
 })
 
 test.for<[string, string | Uint8Array]>([

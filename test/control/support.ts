@@ -45,12 +45,16 @@ export class FakeService implements ControlService {
       throw new DproxyError('HOST_UNKNOWN', 'nobody is not running', { hint: 'start it' })
     return { cut: 2 }
   }
-  async restart(name: string, drainMs: number): Promise<DownReply> {
-    this.asked.push({ restart: name, drainMs })
+  async restart(name: string, drainMs: number, person: boolean): Promise<DownReply> {
+    this.asked.push({ restart: name, drainMs, person })
     return { cut: 0 }
   }
   streams(name: string): StreamStatus[] {
     return [{ id: `${name}:1`, host: name, since: 'now', bytes: { up: 1, down: 2 } }]
+  }
+  answer(id: string, answers: readonly string[] | null): void {
+    this.asked.push({ answer: id, answers })
+    if (id === 'late') throw new DproxyError('QUESTION_UNKNOWN', 'nothing like this is being asked any more')
   }
   cut(id: string): void {
     this.asked.push({ cut: id })
@@ -161,6 +165,7 @@ export const answers = (said: string): { status: number; body: Record<string, un
 
 export const definition = (name = 'prod'): HostDefinition => ({
   name,
+  typed: name,
   destination: '127.0.0.1',
   user: 'deploy',
   port: 22,
@@ -169,8 +174,14 @@ export const definition = (name = 'prod'): HostDefinition => ({
   knownHostsFiles: null,
   remoteSocket: 'auto',
   socket: `/tmp/docker-${name}.sock`,
-  connectTimeoutMs: 10_000,
-  keepAlive: { intervalMs: 15_000, misses: 3 },
+  proxyJump: null,
+  proxyCommand: null,
+  passphraseCommand: null,
+  passwordCommand: null,
+  secretStore: 'keychain',
+  transport: 'auto',
+  connectTimeoutMs: null,
+  keepAlive: { intervalMs: null, misses: null },
   protected: false,
   description: null,
   tags: [],
@@ -187,6 +198,8 @@ export const hostStatus = (name = 'prod', more: Partial<HostStatus> = {}): HostS
   engine: { version: '28.2.2', apiVersion: '1.50' },
   rttMs: 1,
   lanes: 1,
+  transport: { kind: 'ssh2', why: null },
+  question: null,
   streams: { open: 0, total: 0 },
   bytes: { up: 0, down: 0 },
   reconnects: 0,

@@ -8,16 +8,13 @@ import { openLane } from '../../src/ssh/open-lane.js'
 import type { Target } from '../../src/ssh/target.js'
 import { freePort } from '../testbed/free-port.js'
 import { until } from '../testbed/until.js'
-import { failureOf, never, optionsOf } from './support.js'
+import { ANY_TARGET, failureOf, never, optionsOf } from './support.js'
 
 const target = (port: number, changes: Partial<Target> = {}): Target => ({
-  destination: '127.0.0.1',
+  ...ANY_TARGET,
   user: 'deploy',
   port,
-  identityFiles: [],
-  identitiesOnly: true,
   knownHostsFiles: [],
-  connectTimeoutMs: 5000,
   ...changes,
 })
 

@@ -241,9 +241,9 @@ test('when only the engine is away, the SSH connection is kept and used again', 
 test('an SSH connection kept while the engine is away is found out when it dies', async () => {
   const silent = new FakeLane(() => undefined)
   silent.answers = false
+  silent.keepAlive = { intervalMs: 100, misses: 2 }
   await using bench = new Bench(async () => (bench.attempts === 1 ? silent : new FakeLane()), {
     connectTimeoutMs: 300,
-    keepAlive: { intervalMs: 100, misses: 2 },
   })
   bench.link.connect()
   await bench.reaches('up')

@@ -68,11 +68,12 @@ export class Rig implements AsyncDisposable {
     return { ...this.#base, name, socket: this.socket(name), ...more }
   }
 
-  up(definitionOfIt: HostDefinition, more: { lazy?: boolean; evenProtected?: boolean } = {}) {
+  up(definitionOfIt: HostDefinition, more: { lazy?: boolean; person?: boolean; evenProtected?: boolean } = {}) {
     return this.supervisor.up({
       definition: definitionOfIt,
       agent: null,
       lazy: false,
+      person: false,
       evenProtected: false,
       ...more,
     })

@@ -124,7 +124,7 @@ test('whoever asks for a host while it leaves is refused once its place is free,
   await using dir = await TempDir.create()
   await using supervisor = start(dir.path)
   await supervisor.ready()
-  const asked = { definition: definition(), agent: null, lazy: true, evenProtected: false }
+  const asked = { definition: definition(), agent: null, lazy: true, person: false, evenProtected: false }
   supervisor.stop()
   const freed = supervisor.client.up(asked).catch((failure: unknown) => ({
     failure,
@@ -141,7 +141,7 @@ test('a host that fails to start does not keep it', async () => {
   const occupied = join(dir.path, 'occupied')
   await mkdir(occupied)
   const request = { definition: { ...definition(), socket: occupied }, agent: null }
-  await expect(supervisor.client.up({ ...request, lazy: false, evenProtected: false })).rejects.toMatchObject(
+  await expect(supervisor.client.up({ ...request, lazy: false, person: false, evenProtected: false })).rejects.toMatchObject(
     {
       code: 'SOCKET_BUSY',
       stage: 'socket',
@@ -178,7 +178,7 @@ test('told to stop before it is ready, it refuses what it is asked for then, and
   const asked: unknown[] = []
   await using supervisor = start(run, {
     onReady: async (made) => {
-      const request = { definition: definition(), agent: null, lazy: true, evenProtected: false }
+      const request = { definition: definition(), agent: null, lazy: true, person: false, evenProtected: false }
       await made.up(request).catch((failure: unknown) => asked.push(failure))
     },
   })

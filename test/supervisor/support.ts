@@ -20,6 +20,9 @@ export const livingEngine: Engine = (request, response) => {
 /** An SSH connection as a link sees it, with an engine of the test's own at its other end. */
 export class FakeLane implements LinkLane {
   readonly rttMs = 1
+  readonly transport = { kind: 'ssh2', why: null } as const
+  connectTimeoutMs = 1000
+  keepAlive = { intervalMs: 60_000, misses: 3 }
   readonly streams = new Set<Duplex>()
   readonly #lost = new AbortController()
   readonly #engine: Engine
@@ -98,16 +101,16 @@ export class Bench implements AsyncDisposable {
   constructor(attempt: Attempt = async () => new FakeLane(), options: Partial<LinkOptions> = {}) {
     this.attempt = attempt
     this.link = new Link({
-      openLane: async (signal, onStage) => {
+      openLane: async ({ signal, onStage }) => {
         this.attempts += 1
         onStage('connect')
         const lane = await this.attempt(onStage, signal)
+        lane.connectTimeoutMs = options.connectTimeoutMs ?? 1000
         this.lanes.push(lane)
         return lane
       },
       remoteSocket: '/var/run/docker.sock',
       connectTimeoutMs: 1000,
-      keepAlive: { intervalMs: 60_000, misses: 3 },
       onChange: () => {
         if (this.states.at(-1) !== this.link.state) this.states.push(this.link.state)
       },

@@ -36,7 +36,7 @@ export interface Finished {
 export class World implements AsyncDisposable {
   readonly dir: string
   /** The whole environment of what runs here. */
-  readonly env: Readonly<Record<string, string>>
+  readonly env: Record<string, string>
   readonly configPath: string
   readonly controlSocket: string
   readonly #dir: TempDir
