@@ -30,4 +30,6 @@ export interface LinkLane {
   openStream(path: string, signal: AbortSignal): Promise<Duplex>
   ping(limitMs: number, signal: AbortSignal): Promise<number>
   close(reason?: string): void
+  /** Resolves when nothing that the connection stood on is left, processes above all; at once where undefined. */
+  readonly gone?: Promise<void>
 }

@@ -152,8 +152,10 @@ export class Link {
   async close(): Promise<void> {
     this.#stop.abort(new DproxyError('STOPPED', 'the host was stopped'))
     this.#wake?.abort()
-    this.#lane?.close()
+    const lane = this.#lane
+    lane?.close()
     await this.#running
+    await lane?.gone
     this.#enter('stopped')
   }
 

@@ -62,9 +62,7 @@ describeOurs('getting in with a password', () => {
       up.type('wrong\r')
       expect(await up.exitCode).toBe(4)
       await until('the supervisor has left', () => supervisors(place.world).length === 0)
-      const failed = [
-        ...(await place.sshd.log()).matchAll(/Failed keyboard/gu),
-      ]
+      const failed = [...(await place.sshd.log()).matchAll(/Failed keyboard/gu)]
       expect(failed.length).toBeLessThanOrEqual(1)
       expect(stands(place.world)).toBe(false)
     },
