@@ -5,6 +5,7 @@ import { DproxyError, errnoOf } from '../base/errors.js'
 import { ownUid } from '../base/paths.js'
 import { printable } from '../base/text.js'
 import { isOwnPrivateGroup } from './private-group.js'
+import { shellWord } from './shell-word.js'
 
 // A thousand hosts fit; reading what is made to be slow still takes about a second at most.
 export const LARGEST_BYTES = 256 * 1024
@@ -39,11 +40,11 @@ const refuseUnsafe = async (path: string, file: FileHandle): Promise<void> => {
     throw invalid(
       path,
       `belongs to another user (uid ${found.uid}), who could send you to any host`,
-      `if you trust what it says, make it yours: sudo chown ${ownUid()} ${quoted(path)}`,
+      `if you trust what it says, make it yours: sudo chown ${ownUid()} ${shellWord(path)}`,
     )
   }
   const who = await otherWriters(found)
-  if (who !== undefined) throw invalid(path, `may be written to by ${who}`, `chmod go-w ${quoted(path)}`)
+  if (who !== undefined) throw invalid(path, `may be written to by ${who}`, `chmod go-w ${shellWord(path)}`)
   // Behind a link there are two directories, and who may write to either can put another file in its place.
   for (const dir of new Set([dirname(path), dirname(await realpath(path))])) await refuseUnsafeDir(path, dir)
   if (found.size > LARGEST_BYTES) throw invalid(path, 'is larger than 256 KiB', 'is it really a config file?')
@@ -65,7 +66,7 @@ const refuseUnsafeDir = async (path: string, dir: string): Promise<void> => {
   throw invalid(
     path,
     `stands in a directory that may be written to by ${who}: ${printable(dir)}`,
-    `chmod go-w ${quoted(dir)}`,
+    `chmod go-w ${shellWord(dir)}`,
   )
 }
 
@@ -79,15 +80,10 @@ const otherWriters = async ({ mode, gid }: Stats): Promise<string | undefined> =
   return `its group (gid ${gid}, ${shown})`
 }
 
-/** A path as a word to type into a shell. */
-const quoted = (path: string): string => {
-  const shown = printable(path)
-  return /^[\w@%+=:,./-]+$/u.test(shown) ? shown : `'${shown.replaceAll("'", `'\\''`)}'`
-}
-
 const unreadable = (path: string, failure: unknown): DproxyError => {
   const errno = errnoOf(failure)
-  if (errno === 'EACCES') return invalid(path, 'may not be read by you', `chmod u+r ${quoted(path)}`, failure)
+  if (errno === 'EACCES')
+    return invalid(path, 'may not be read by you', `chmod u+r ${shellWord(path)}`, failure)
   if (errno === 'ERR_ENCODING_INVALID_ENCODED_DATA') {
     return invalid(path, 'is not UTF-8 text', 'save it as UTF-8', failure)
   }

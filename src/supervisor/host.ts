@@ -4,7 +4,7 @@ import type { Env } from '../base/paths.js'
 import { count, printable } from '../base/text.js'
 import { Proxy } from '../proxy/proxy.js'
 import { runtimeDir } from '../base/paths.js'
-import { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
+import type { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
 import { openLane } from '../ssh/open-lane.js'
 import { DEFAULT_REMOTE_SOCKET } from '../ssh/remote-socket.js'
 import { DEFAULT_CONNECT_TIMEOUT_MS, where } from '../ssh/target.js'
@@ -21,6 +21,8 @@ export interface HostOptions {
   readonly env: Env
   readonly log: EventLog
   readonly gate: AddressGate
+  /** The keys that a passphrase has opened, for every host that uses them. */
+  readonly unlocked: UnlockedKeys
   /** How many streams were cut when the host that this one takes the place of was stopped. */
   readonly cutBefore: number
   readonly onChange: () => void
@@ -40,15 +42,22 @@ export class Host {
   readonly #hurry = new AbortController()
   readonly #desk: QuestionDesk
 
-  private constructor({ definition, agentSocket, env, log, gate, cutBefore, onChange }: HostOptions) {
+  private constructor({
+    definition,
+    agentSocket,
+    env,
+    log,
+    gate,
+    unlocked,
+    cutBefore,
+    onChange,
+  }: HostOptions) {
     this.definition = definition
     this.#agentSocket = agentSocket
     this.#log = log
     this.#onChange = onChange
     this.#ssh = configured(definition)
     this.#desk = new QuestionDesk(definition.name, () => this.#onChange())
-    // Kept as long as the host runs, as an agent keeps them: a reconnect asks nobody.
-    const unlocked = new UnlockedKeys()
     this.#link = new Link({
       openLane: ({ signal, onStage, person }) =>
         openLane(definition, {

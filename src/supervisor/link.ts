@@ -64,8 +64,10 @@ export class Link {
   #settled: Deferred<void> | undefined
   #wake: AbortController | undefined
   #running: Promise<void> | undefined
-  /** Whether the next try is one that a person waits for. */
+  /** Whether a person waits for a try of their own. */
   #person = false
+  /** Whether the try under way is one. */
+  #isAttended = false
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -110,10 +112,11 @@ export class Link {
 
   /**
    * Starts to connect; harmless when it already does. A failed link tries once more. `person`: somebody waits
-   * who can answer what the login asks, in the next try and in no later one.
+   * who can answer what the login asks: in the try under way if that is another person's, else in the next one,
+   * and in no later one.
    */
   connect(person = false): void {
-    this.#person ||= person
+    this.#person ||= person && !this.#isAttended && this.#state !== 'up'
     this.#wake?.abort()
     if (this.#running || this.#stop.signal.aborted) return
     this.#enter('connecting')
@@ -165,6 +168,8 @@ export class Link {
       const { error, heldMs } = await this.#attempt()
       if (signal.aborted) return
       this.#note(error)
+      // Somebody came while nobody could be asked: they get a try of their own before they hear that it failed.
+      if (this.#person) continue
       if (needsUser(error.code)) return this.#fail()
       if (heldMs !== undefined && heldMs >= HOLDS_AFTER_MS) failures = 0
       failures += 1
@@ -182,6 +187,7 @@ export class Link {
       upAtMs = performance.now()
       return await aborted(lane.lost)
     } catch (failure) {
+      this.#isAttended = false
       const error = asDproxyError(failure)
       if (upAtMs === undefined) return { error, heldMs: undefined }
       this.#reconnects += 1
@@ -194,6 +200,7 @@ export class Link {
     const { openLane, remoteSocket } = this.#options
     const person = this.#person
     this.#person = false
+    this.#isAttended = person
     const { signal } = this.#stop
     this.#stages = new StageLog()
     const onStage = (stage: Stage) => this.#begin(stage)
@@ -208,6 +215,8 @@ export class Link {
     )
     await lane.ping(lane.connectTimeoutMs, signal)
     this.#stages.finish()
+    // Whoever came meanwhile has what they wanted: the next try is one of ours.
+    this.#person = false
     this.#enter('up')
     return lane
   }

@@ -15,9 +15,11 @@ export class StageLog {
     return this.#passed
   }
 
-  /** The stage before is passed, this one begins. */
+  /** The stage before is passed, this one begins; begun once more, it and what came after it count anew. */
   begin(stage: Stage): void {
     this.finish()
+    const before = this.#passed.findIndex((passed) => passed.stage === stage)
+    if (before !== -1) this.#passed.length = before
     this.#current = { stage, startedMs: performance.now() }
   }
 

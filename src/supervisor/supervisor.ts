@@ -15,6 +15,7 @@ import type { ControlService } from '../control/server.js'
 import { deferred } from '../base/deferred.js'
 import { DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
+import { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
 import { AddressGate } from './address-gate.js'
 import type { EventLog } from './event-log.js'
 import { Host } from './host.js'
@@ -45,6 +46,8 @@ export class Supervisor implements ControlService {
   readonly #options: SupervisorOptions
   readonly #hosts = new Map<string, Host>()
   readonly #gate = new AddressGate()
+  /** Kept as long as we run, as an agent keeps them: no reconnect and no second host asks for them again. */
+  readonly #unlocked = new UnlockedKeys()
   /** The last change of each host name, under way or done. */
   readonly #changes = new Map<string, Promise<unknown>>()
   readonly #hurry = new AbortController()
@@ -209,8 +212,19 @@ export class Supervisor implements ControlService {
     const cutBefore = this.#cutLately(definition.name)
     const { env, log } = this.#options
     const gate = this.#gate
+    const unlocked = this.#unlocked
     const onChange = () => this.#changed()
-    const host = await Host.start({ definition, agentSocket, env, log, gate, cutBefore, onChange, ...how })
+    const host = await Host.start({
+      definition,
+      agentSocket,
+      env,
+      log,
+      gate,
+      unlocked,
+      cutBefore,
+      onChange,
+      ...how,
+    })
     this.#hosts.set(key(definition.name), host)
     this.#changed()
   }

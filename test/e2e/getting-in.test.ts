@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { Sshd } from '../testbed/sshd.js'
 import { until } from '../testbed/until.js'
 import { Entrance } from './getting-in.js'
-import { describeOurs, must, statusOf, stands, supervisors } from './lifecycle.js'
+import { describeOurs, hostOf, must, statusOf, stands, supervisors } from './lifecycle.js'
 
 const SECRET = 'correct horse battery'
 
@@ -27,6 +27,23 @@ describeOurs('getting in', (hosts) => {
       const host = await stateOf(place)
       return host?.state === 'up' && host.reconnects > (before?.reconnects ?? 0)
     })
+  })
+
+  test('one key of several hosts is asked for once, and a restart asks nobody', async () => {
+    await using place = await enter()
+    const { world } = place
+    const key = await place.encryptedKey(SECRET)
+    const host = world.entry('prod', hostOf(place.sshd, hosts().prod.remoteSocket))
+    const names = ['a', 'b', 'c']
+    const entries = names.map((name) => [name, { ...host, identityFile: key, socket: world.socket(name) }])
+    await world.config({ hosts: Object.fromEntries(entries) })
+    const up = place.terminal('up', '--all')
+    await up.sees(/Passphrase/u)
+    up.type(`${SECRET}\r`)
+    expect(await up.exitCode).toBe(0)
+    expect([...up.output.matchAll(/Passphrase/gu)]).toHaveLength(1)
+    await must(world, ['restart', '--all'])
+    expect((await statusOf(world)).hosts.map(({ state }) => state)).toEqual(['up', 'up', 'up'])
   })
 
   test('a wrong passphrase is asked again, costs the server nothing, and ends with what to do', async () => {

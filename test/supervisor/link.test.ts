@@ -306,3 +306,59 @@ test('a link can be closed in any state, and stays closed', async () => {
     expect(await bench.visit()).not.toBe('served')
   }
 })
+
+test('a second person at one try shares it: once the link is lost nobody is asked', async () => {
+  const gate = deferred<FakeLane>()
+  const persons: boolean[] = []
+  const lane = new FakeLane()
+  await using bench = new Bench(undefined, {
+    openLane: ({ person }) => {
+      persons.push(person)
+      return persons.length === 1 ? gate.promise : Promise.resolve(new FakeLane())
+    },
+  })
+  bench.link.connect(true)
+  bench.link.connect(true)
+  gate.resolve(lane)
+  await bench.reaches('up')
+  bench.link.connect(true)
+  lane.close()
+  await until('it is up again', () => persons.length === 2 && bench.link.state === 'up')
+  expect(persons).toEqual([true, false])
+})
+
+test('a second person at one try that fails hears of its end, and is not asked the same again', async () => {
+  const gate = deferred<FakeLane>()
+  const persons: boolean[] = []
+  await using bench = new Bench(undefined, {
+    openLane: ({ person }) => {
+      persons.push(person)
+      return gate.promise
+    },
+  })
+  bench.link.connect(true)
+  bench.link.connect(true)
+  gate.reject(new DproxyError('LOGIN_REFUSED', 'no'))
+  await bench.reaches('failed')
+  expect(persons).toEqual([true])
+})
+
+test.for(['LOGIN_NEEDS_PERSON', 'CONNECT_REFUSED'] as const)(
+  'whoever comes while a try without anybody is under way gets one of their own after %s',
+  async (code) => {
+    const gate = deferred<FakeLane>()
+    const persons: boolean[] = []
+    await using bench = new Bench(undefined, {
+      openLane: ({ person }) => {
+        persons.push(person)
+        return persons.length === 1 ? gate.promise : Promise.resolve(new FakeLane())
+      },
+    })
+    bench.link.connect()
+    bench.link.connect(true)
+    gate.reject(new DproxyError(code, 'nobody is there'))
+    await bench.reaches('up')
+    expect(bench.states).toEqual(['connecting', 'up'])
+    expect(persons).toEqual([false, true])
+  },
+)

@@ -68,7 +68,10 @@ export class Rig implements AsyncDisposable {
     return { ...this.#base, name, socket: this.socket(name), ...more }
   }
 
-  up(definitionOfIt: HostDefinition, more: { lazy?: boolean; person?: boolean; evenProtected?: boolean } = {}) {
+  up(
+    definitionOfIt: HostDefinition,
+    more: { lazy?: boolean; person?: boolean; evenProtected?: boolean } = {},
+  ) {
     return this.supervisor.up({
       definition: definitionOfIt,
       agent: null,

@@ -141,13 +141,13 @@ test('a host that fails to start does not keep it', async () => {
   const occupied = join(dir.path, 'occupied')
   await mkdir(occupied)
   const request = { definition: { ...definition(), socket: occupied }, agent: null }
-  await expect(supervisor.client.up({ ...request, lazy: false, person: false, evenProtected: false })).rejects.toMatchObject(
-    {
-      code: 'SOCKET_BUSY',
-      stage: 'socket',
-      hint: expect.any(String),
-    },
-  )
+  await expect(
+    supervisor.client.up({ ...request, lazy: false, person: false, evenProtected: false }),
+  ).rejects.toMatchObject({
+    code: 'SOCKET_BUSY',
+    stage: 'socket',
+    hint: expect.any(String),
+  })
   await supervisor.running
 })
 
@@ -178,7 +178,13 @@ test('told to stop before it is ready, it refuses what it is asked for then, and
   const asked: unknown[] = []
   await using supervisor = start(run, {
     onReady: async (made) => {
-      const request = { definition: definition(), agent: null, lazy: true, person: false, evenProtected: false }
+      const request = {
+        definition: definition(),
+        agent: null,
+        lazy: true,
+        person: false,
+        evenProtected: false,
+      }
       await made.up(request).catch((failure: unknown) => asked.push(failure))
     },
   })

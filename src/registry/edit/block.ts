@@ -8,7 +8,8 @@ export const addToBlock = (text: string, hosts: YAMLMap, added: readonly NewHost
   if (!last) return text
   const column = columnOf(text, last)
   const inner = isMap(last.value) && last.value.flow !== true ? last.value.items[0] : undefined
-  const step = inner ? columnOf(text, inner) - column : column
+  // Behind an explicit key (`? name`) a value may stand no deeper than it.
+  const step = Math.max(1, inner ? columnOf(text, inner) - column : column)
   return withLines(text, endOf(text, last, column), rendered(added, column, step))
 }
 
@@ -21,12 +22,14 @@ export const startBlock = (
 ): string => {
   const column = columnOf(text, key) + 2
   const head = text.slice(0, from).replace(/[ \t]+$/u, '')
-  const bare = head + text.slice(to)
+  const tail = text.slice(to)
+  // A comment begins behind a space only.
+  const bare = head + (tail.startsWith('#') ? ' ' : '') + tail
   return withLines(bare, nextLine(bare, head.length), rendered(added, column, 2))
 }
 
-/** Adds `hosts:` itself to a file that holds nothing but comments. */
-export const startFile = (text: string, added: readonly NewHost[]): string =>
+/** Adds `hosts:` itself to a file that has none yet. */
+export const startHosts = (text: string, added: readonly NewHost[]): string =>
   withLines(text, text.length, `hosts:\n${rendered(added, 2, 2)}`)
 
 /** Removes hosts: their lines, and the comment lines directly above. The last one leaves `hosts: {}`. */

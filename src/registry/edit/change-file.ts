@@ -5,6 +5,7 @@ import { DproxyError, errnoOf } from '../../base/errors.js'
 import { exclusively } from '../../base/exclusively.js'
 import { printable } from '../../base/text.js'
 import { LARGEST_BYTES, readConfigFile } from '../read-file.js'
+import { shellWord } from '../shell-word.js'
 
 /** Makes a file's new text from its present one; undefined when there is no file yet. Throws to refuse. */
 export type Change = (before: string | undefined) => string | Promise<string>
@@ -73,8 +74,21 @@ const writeBeside = async (aside: string, target: string, text: string, exists: 
       if (own.uid !== wanted.uid || own.gid !== wanted.gid) await file.chown(wanted.uid, wanted.gid)
       await file.chmod(wanted.mode & 0o7777)
     }
-    await file.writeFile(text)
+    await file.writeFile((exists && (await beginsWithMark(target)) ? MARK : '') + text)
     await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+// The byte order mark that Windows editors put before UTF-8 text; who reads the file leaves it out.
+const MARK = '\uFEFF'
+
+const beginsWithMark = async (path: string): Promise<boolean> => {
+  const file = await open(path, 'r')
+  try {
+    const { buffer } = await file.read(Buffer.alloc(3), 0, 3, 0)
+    return buffer.equals(Buffer.from(MARK))
   } finally {
     await file.close()
   }
@@ -108,7 +122,7 @@ const explained = (target: string, failure: unknown): unknown => {
   if (errno === undefined) return failure
   if (errno === 'EEXIST') return changedMeanwhile(target)
   const [why, hint] = {
-    ENOENT: [`there is no directory ${dir}`, `mkdir -p ${dir}`],
+    ENOENT: [`there is no directory ${dir}`, `mkdir -p ${shellWord(dirname(target))}`],
     EACCES: [`you may not write to the directory ${dir}`, 'change that, or name another file with --config'],
     EPERM: ['its owner and mode could not be kept', 'edit it as its owner'],
     EROFS: [`${dir} is on a read-only file system`, 'name another file with --config'],

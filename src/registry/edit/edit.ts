@@ -7,6 +7,7 @@ import { isLegacy } from '../legacy.js'
 import type { WhereToLook } from '../load.js'
 import { changeConfigFile, changedMeanwhile } from './change-file.js'
 import { readConfigFile } from '../read-file.js'
+import { editCommand } from './edit-command.js'
 import { refuseFaulty, type NewHost } from './entry.js'
 import { proven, withHosts, withoutHosts, type Changed } from './hosts-text.js'
 import type { HostPlace } from './places.js'
@@ -38,9 +39,9 @@ export const addHosts = (file: string, added: readonly NewHost[], options: EditO
   for (const host of added) refuseFaulty(host)
   return changeConfigFile(file, (before) => {
     const text = before ?? newFile(file, options.schema)
-    const document = editable(file, text)
-    refuseTaken(added, file, document, options.others)
-    return loadable(file, withHosts(text, added), document, options)
+    const document = editable(file, text, options.env)
+    refuseTaken(added, file, document, options)
+    return loadable(file, () => withHosts(text, added), document, options)
   })
 }
 
@@ -56,9 +57,9 @@ export const removeHosts = async (file: string, names: readonly string[], env: E
     })
   }
   return changeConfigFile(file, (before = '') => {
-    const document = editable(file, before)
+    const document = editable(file, before, env)
     refuseUnknown(names, file, document)
-    return loadable(file, withoutHosts(before, names), document, { env, others: [] })
+    return loadable(file, () => withoutHosts(before, names), document, { env, others: [] })
   })
 }
 
@@ -91,9 +92,13 @@ export const convertSingleHost = (
   return changeConfigFile(file, (before = '') => {
     if (!isLegacy(readDocument(before).value)) throw changedMeanwhile(file)
     const empty = newFile(file, options.schema)
-    const old = before.trimEnd().replaceAll(/^/gmu, '# ')
+    const old = before
+      .trimEnd()
+      .split(/\r?\n/u)
+      .map((line) => `# ${line}`.trimEnd())
+      .join('\n')
     const text = extname(file) === '.json' ? empty : `${empty}\n# Before:\n${old}\n`
-    return loadable(file, withHosts(text, added), undefined, options)
+    return loadable(file, () => withHosts(text, added), undefined, options)
   })
 }
 
@@ -106,12 +111,26 @@ export const newFile = (file: string, schema: string): string =>
 /** The changed text, when a config file may hold it. Read once: under the lock, others wait. */
 const loadable = (
   file: string,
-  changed: Changed,
+  change: () => Changed,
   before: ConfigDocument | undefined,
   options: Pick<EditOptions, 'env' | 'others'>,
 ): string => {
-  const after = readDocument(changed.text)
-  const text = proven(changed, after)
+  const { text, after } = possible(file, change, options.env)
   refuseUnloadable(file, after, before, options)
   return text
+}
+
+/** A change that is {@link proven}; where it is not possible, with the command for this very file. */
+const possible = (file: string, change: () => Changed, env: Env): { text: string; after: ConfigDocument } => {
+  try {
+    const changed = change()
+    const after = readDocument(changed.text)
+    return { text: proven(changed, after), after }
+  } catch (failure) {
+    if (!(failure instanceof DproxyError) || failure.code !== 'NOT_SUPPORTED') throw failure
+    throw new DproxyError('NOT_SUPPORTED', failure.message, {
+      hint: `change it by hand: ${editCommand(file, env)}`,
+      cause: failure,
+    })
+  }
 }

@@ -4,7 +4,7 @@ import { DproxyError } from '../../base/errors.js'
 import type { ConfigDocument } from '../document.js'
 import { sameNameKey } from '../host.js'
 import { keyText } from '../yaml-places.js'
-import { addToBlock, linesOfBlock, removeFromBlock, startBlock, startFile } from './block.js'
+import { addToBlock, linesOfBlock, removeFromBlock, startBlock, startHosts } from './block.js'
 import type { NewHost } from './entry.js'
 import { addToFlow, removeFromFlow } from './flow.js'
 
@@ -23,7 +23,7 @@ export const withHosts = (text: string, added: readonly NewHost[]): Changed => {
   const { key, hosts, isBlock, data } = partsOf(text)
   const entries = Object.fromEntries(added.map(({ name, entry }) => [name, entry]))
   const changed = (): string => {
-    if (key === undefined) return startFile(text, added)
+    if (key === undefined) return startHosts(text, added)
     if (isMap(hosts) && hosts.items.length > 0) {
       return hosts.flow === true ? addToFlow(text, key, hosts, added) : addToBlock(text, hosts, added)
     }
@@ -71,7 +71,7 @@ export const proven = ({ text, data }: Changed, { value, problems }: ConfigDocum
 }
 
 interface Parts {
-  /** `hosts:` itself; undefined when the file has nothing at all. */
+  /** `hosts:` itself; undefined when the file has none, so that it can be put behind all else. */
   readonly key: Pair | undefined
   readonly hosts: unknown
   /** Whether `hosts:` stands on a line of its own rather than in braces. */
@@ -85,9 +85,10 @@ const partsOf = (text: string): Parts => {
   const isNothing = contents === null || (isScalar(contents) && contents.value === null)
   if (isNothing) return { key: undefined, hosts: undefined, isBlock: true, data: {} }
   const key = isMap(contents) ? contents.items.find((pair) => keyText(pair.key) === 'hosts') : undefined
-  if (!key) throw notPossible()
-  const isBlock = (contents as YAMLMap).flow !== true
-  return { key, hosts: key.value, isBlock, data: document.toJS() as Record<string, unknown> }
+  if (!isMap(contents)) throw notPossible()
+  const isBlock = contents.flow !== true
+  if (!key && !isBlock) throw notPossible()
+  return { key, hosts: key?.value, isBlock, data: document.toJS() as Record<string, unknown> }
 }
 
 const nameKeyOf = ({ key }: Pair): string => sameNameKey(keyText(key) ?? '')
@@ -99,5 +100,5 @@ const notPossible = (): DproxyError =>
   new DproxyError(
     'NOT_SUPPORTED',
     'the config file is written in a way that cannot be changed without rewriting more of it',
-    { hint: 'change it by hand: dproxy host edit' },
+    { hint: 'change it by hand' },
   )

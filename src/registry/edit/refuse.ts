@@ -7,20 +7,29 @@ import { sameNameKey } from '../host.js'
 import { isLegacy } from '../legacy.js'
 import { nearest } from '../nearest.js'
 import { configInvalid, type Problem } from '../problems.js'
+import { shellWord } from '../shell-word.js'
+import { editCommand } from './edit-command.js'
 import type { NewHost } from './entry.js'
 import type { HostPlace } from './places.js'
+
+/** What is beside a file that is changed: hosts of other files whose names and sockets are taken. */
+interface Surroundings {
+  readonly env: Env
+  readonly others: readonly HostPlace[]
+}
 
 /**
  * A config file's text, read for an edit.
  * @throws DproxyError CONFIG_INVALID when it cannot be read, or describes a single host
  */
-export const editable = (file: string, text: string): ConfigDocument => {
+export const editable = (file: string, text: string, env: Env): ConfigDocument => {
   const document = readDocument(text)
-  if (document.problems.length > 0) throw broken(file, document.problems)
+  if (document.problems.length > 0) throw broken(file, document.problems, env)
   if (!isLegacy(document.value)) return document
-  const path = printable(file)
-  throw new DproxyError('CONFIG_INVALID', `${path} describes a single host, and has no place for names`, {
-    hint: `turn it into a file of hosts first: dproxy host import ${path} --config ${path}`,
+  const word = shellWord(file)
+  const what = `${printable(file)} describes a single host, and has no place for names`
+  throw new DproxyError('CONFIG_INVALID', what, {
+    hint: `turn it into a file of hosts first: dproxy host import ${word} --config ${word}`,
   })
 }
 
@@ -35,7 +44,7 @@ export const refuseTaken = (
   added: readonly NewHost[],
   file: string,
   document: ConfigDocument,
-  others: readonly HostPlace[],
+  { env, others }: Surroundings,
 ): void => {
   const taken = new Map(
     others.map((other) => [sameNameKey(other.host.name), [other.host.name, other.file, other.line] as const]),
@@ -45,7 +54,7 @@ export const refuseTaken = (
   const seen = new Set<string>()
   for (const { name } of added) {
     const owner = taken.get(sameNameKey(name))
-    if (owner) throw isTaken(name, owner)
+    if (owner) throw isTaken(name, owner, env)
     if (seen.has(sameNameKey(name)))
       throw new DproxyError('USAGE', `the name "${printable(name)}" is given to two hosts at once`, {
         hint: 'letter case does not tell names apart; choose another one',
@@ -54,13 +63,17 @@ export const refuseTaken = (
   }
 }
 
-const isTaken = (name: string, [owner, file, line]: readonly [string, string, number]): DproxyError => {
+const isTaken = (
+  name: string,
+  [owner, file, line]: readonly [string, string, number],
+  env: Env,
+): DproxyError => {
   const where = `line ${line} of ${printable(file)}`
   return new DproxyError(
     'USAGE',
     `the name "${printable(name)}" is taken by "${printable(owner)}" on ${where}`,
     {
-      hint: `choose another name, or change that host: dproxy host edit ${printable(owner)}`,
+      hint: `choose another name, or change that host: ${editCommand(file, env, owner)}`,
     },
   )
 }
@@ -86,7 +99,7 @@ export const refuseUnloadable = (
   file: string,
   after: ConfigDocument,
   before: ConfigDocument | undefined,
-  { env, others }: { readonly env: Env; readonly others: readonly HostPlace[] },
+  { env, others }: Surroundings,
 ): void => {
   const { hosts, problems } = checkDocument(file, after, 'user', env)
   const owners = new Map(others.map((other) => [other.host.socket, other]))
@@ -98,12 +111,12 @@ export const refuseUnloadable = (
   const all = [...problems, ...clashes]
   if (all.length === 0) return
   const old = before === undefined ? [] : checkDocument(file, before, 'user', env).problems
-  if (old.length > 0) throw broken(file, old)
+  if (old.length > 0) throw broken(file, old, env)
   const what = `the file would not load:\n${configInvalid([{ file, problems: all }]).message}`
   throw new DproxyError('CONFIG_INVALID', what, { hint: 'nothing was written' })
 }
 
-const broken = (file: string, problems: readonly Problem[]): DproxyError =>
+const broken = (file: string, problems: readonly Problem[], env: Env): DproxyError =>
   new DproxyError('CONFIG_INVALID', configInvalid([{ file, problems }]).message, {
-    hint: 'nothing was written; correct it first: dproxy host edit',
+    hint: `nothing was written; correct it first: ${editCommand(file, env)}`,
   })

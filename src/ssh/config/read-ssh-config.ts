@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { execa, ExecaError } from 'execa'
-import { errnoOf } from '../../base/errors.js'
+import { formatDuration } from '../../base/duration.js'
+import { DproxyError, errnoOf } from '../../base/errors.js'
 import type { Env } from '../../base/paths.js'
 import { printable } from '../../base/text.js'
+import { within } from '../../base/timeout.js'
 import { DEFAULT_CONNECT_TIMEOUT_MS, type Target } from '../target.js'
 import { resolveFailed } from './resolve-failed.js'
 import { SshConfig } from './ssh-config.js'
@@ -26,6 +28,7 @@ export const readSshConfig = async (target: Target, env: Env, signal: AbortSigna
     return { config: new SshConfig(output), defaults: new SshConfig(usual) }
   } catch (failure) {
     signal.throwIfAborted()
+    if (failure instanceof DproxyError) throw failure
     if (errnoOf(failure) !== 'ENOENT') throw explained(failure, target, env)
     await refuseUnreadConfig(env)
     return { config: new SshConfig(''), defaults: new SshConfig('') }
@@ -51,28 +54,57 @@ const fileWords = ({ DPROXY_SSH_CONFIG: file }: Env): string[] =>
 
 const sshG = async (
   words: readonly string[],
-  { connectTimeoutMs }: Pick<Target, 'connectTimeoutMs'>,
+  { destination, connectTimeoutMs }: Pick<Target, 'destination' | 'connectTimeoutMs'>,
   env: Env,
-  signal?: AbortSignal,
+  signal: AbortSignal,
 ): Promise<string> => {
   // -T: no remark about the missing terminal. ControlPath is not used, but printed expanded: it tells what
   // the token %C stands for, whose recipe differs between versions.
-  const { stdout } = await execa('ssh', ['-G', '-T', '-o', 'ControlPath=%C', ...words], {
+  const ssh = execa('ssh', ['-G', '-T', '-o', 'ControlPath=%C', ...words], {
     stdin: 'ignore',
     // A working directory that is gone would make the program look missing, and its configuration with it.
     cwd: '/',
     env,
     extendEnv: false,
-    timeout: connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
-    ...(signal ? { cancelSignal: signal } : {}),
+    // A group of its own, to be ended as one: a command of `Match exec` would outlive ssh and hold its stderr.
+    detached: true,
   })
-  return stdout
+  const limitMs = connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
+  try {
+    const { stdout } = await within(
+      limitMs,
+      signal,
+      () => late(destination, limitMs, env),
+      () => ssh,
+    )
+    return stdout
+  } catch (failure) {
+    if (ssh.exitCode === null && ssh.pid !== undefined) endGroup(ssh.pid)
+    throw failure
+  }
 }
+
+const endGroup = (pid: number): void => {
+  try {
+    process.kill(-pid, 'SIGKILL')
+  } catch {
+    // ESRCH: nobody is left.
+  }
+}
+
+const late = (destination: string, limitMs: number, env: Env): Error =>
+  resolveFailed(
+    `ssh did not tell its configuration for ${printable(destination)} within ${formatDuration(limitMs)}`,
+    `does a command of "Match exec" hang? see: ${sshGLine(destination, env)}`,
+  )
 
 // What ssh goes by without any file does not change while we run; so one call serves every host.
 let knownBuiltIn: string | undefined
 const builtIn = async (env: Env): Promise<string> =>
-  (knownBuiltIn ??= await sshG(['-F', 'none', '--', 'default'], { connectTimeoutMs: null }, env))
+  (knownBuiltIn ??= await sshG(BUILT_IN_WORDS, BUILT_IN, env, new AbortController().signal))
+
+const BUILT_IN = { destination: 'default', connectTimeoutMs: null }
+const BUILT_IN_WORDS = ['-F', 'none', '--', BUILT_IN.destination]
 
 const explained = (failure: unknown, { destination }: Target, env: Env): Error => {
   const said = failure instanceof ExecaError ? failure.stderr || failure.shortMessage : String(failure)
@@ -86,10 +118,13 @@ const explained = (failure: unknown, { destination }: Target, env: Env): Error =
   }
   return resolveFailed(
     `ssh could not read its configuration for ${name}: ${complaint(said)}`,
-    `see what it says: ${['ssh', '-G', ...fileWords(env), '--', destination].map(printable).join(' ')}`,
+    `see what it says: ${sshGLine(destination, env)}`,
     failure,
   )
 }
+
+const sshGLine = (destination: string, env: Env): string =>
+  ['ssh', '-G', ...fileWords(env), '--', destination].map(printable).join(' ')
 
 // ssh ends with a mere count of its complaints; the line before says which.
 const complaint = (said: string): string => {

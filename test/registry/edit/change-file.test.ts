@@ -23,6 +23,15 @@ test('a file keeps its mode, and nothing else is left beside it', async () => {
   expect(await readdir(dir.path)).toEqual(['config.yaml'])
 })
 
+test('the mark that Windows editors put before UTF-8 text stays, and is no part of the text', async () => {
+  await using dir = await TempDir.create()
+  const path = join(dir.path, 'config.yaml')
+  await writeFile(path, '\uFEFFold')
+  await changeConfigFile(path, (before) => `${before} and new`)
+  await changeConfigFile(path, (before) => `${before}er`)
+  expect(await readFile(path, 'utf8')).toBe('\uFEFFold and newer')
+})
+
 test('a new file is ours alone, whatever the umask', async () => {
   await using dir = await TempDir.create()
   const path = join(dir.path, 'config.yaml')

@@ -180,3 +180,35 @@ test('two processes that add hosts at once lose none', async () => {
   const names = ['a', 'b'].flatMap((mark) => Array.from({ length: 10 }, (_, index) => `${mark}${index}`))
   expect(Object.keys(hosts).toSorted()).toEqual([...names, 'prod'].toSorted())
 })
+
+test.each([
+  ['a host that is there', ONE, 'PROD', / host edit prod --config /u],
+  ['a file that does not load', 'hosts:\n  a: {}\n', 'b', /correct it first: dproxy host edit --config /u],
+  [
+    'a file that is not changed',
+    'hosts: &h\n  ? a\n  : ssh: a\n',
+    'b',
+    /by hand: dproxy host edit --config /u,
+  ],
+])(
+  'the command to go on with, after %s, names the file that is not found by itself',
+  async (_, text, name, next) => {
+    await using desk = await Desk.create()
+    const file = await desk.write(join(desk.home, 'my hosts.yaml'), text)
+    const failure = await failureOf(() => addHosts(file, [named(name)], options(desk)))
+    expect(failure.hint).toMatch(next)
+    expect(failure.hint?.endsWith(` --config '${file}'`)).toBe(true)
+  },
+)
+
+test('a single-host file with Windows line ends becomes comments, line for line', async () => {
+  await using desk = await Desk.create()
+  const file = await desk.write(desk.userConfig, 'ssh_host: h\r\nssh_user: u\r\n')
+  await convertSingleHost(file, [named('old')], options(desk))
+  expect((await readFile(file, 'utf8')).split('\n').slice(-4)).toEqual([
+    '# Before:',
+    '# ssh_host: h',
+    '# ssh_user: u',
+    '',
+  ])
+})

@@ -125,6 +125,17 @@ test.each(['on', 'null', '1e3', '0x10', '1.0', 'true', '2024-01-01', 'y'])(
   },
 )
 
+test.each([
+  ['secretStore: file\n', 'secretStore: file\nhosts:\n  a:\n    ssh: a\n'],
+  ['# mine\nsecretStore: file # x', '# mine\nsecretStore: file # x\nhosts:\n  a:\n    ssh: a'],
+  [
+    'hosts: # none yet\n# more\ndefaults: {}\n',
+    'hosts: # none yet\n  a:\n    ssh: a\n# more\ndefaults: {}\n',
+  ],
+])('the first host of a file that says %j finds its place', (text, wanted) => {
+  expect(withHosts(text, [{ name: 'a', entry: { ssh: 'a' } }])).toBe(wanted)
+})
+
 test('a removed host takes its own comments with it, and no others', () => {
   expect(withoutHosts(CAREFUL, ['lab'])).toBe(CAREFUL.replace('  "lab":   {ssh: lab}\n', ''))
   const [head, tail] = [CAREFUL.indexOf('  # the first'), CAREFUL.indexOf('\n  "lab"')]
@@ -174,14 +185,12 @@ test.each([
   'x: &h {a: {ssh: a}}\nhosts: *h\n',
   'hosts:\n  ? a\n  : {ssh: a}\n',
   'hosts: &h\n  a: {ssh: a}\nmore: *h\n',
-  'defaults: {}\n',
+  'hosts:\n  ? a\n  : ssh: a\n',
+  '{defaults: {}}\n',
   '- hosts\n',
   'hosts: [a]\n',
 ])('rather than to guess, %j is left alone', async (text) => {
-  expect(await failureOf(() => withHosts(text, [NEW]))).toMatchObject({
-    code: 'NOT_SUPPORTED',
-    hint: 'change it by hand: dproxy host edit',
-  })
+  expect(await failureOf(() => withHosts(text, [NEW]))).toMatchObject({ code: 'NOT_SUPPORTED' })
 })
 
 test('a host whose anchor another one uses cannot be removed', async () => {

@@ -1,11 +1,13 @@
 import { existsSync } from 'node:fs'
-import { chmod } from 'node:fs/promises'
+import { chmod, readFile } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
 import { expect, test } from 'vitest'
 import { ownUid, ownUserName } from '../../../src/base/paths.js'
 import { resolveTarget } from '../../../src/ssh/config/resolve.js'
 import type { Resolved } from '../../../src/ssh/target.js'
 import { describeWith } from '../../testbed/describe-with.js'
+import { isAlive } from '../../testbed/processes.js'
+import { until } from '../../testbed/until.js'
 import { Desk, never, target } from './support.js'
 
 const HOME = userInfo().homedir
@@ -163,6 +165,20 @@ describeWith(['sshd'], "ssh's own configuration", () => {
     expect(await desk.resolve('a.example.com')).toMatchObject({ user: 'outside', port: 2222 })
     expect(await desk.resolve('bad.example.com')).toMatchObject({ user: ownUserName() })
     expect(await desk.resolve('box')).toMatchObject({ host: '10.0.0.1' })
+  })
+
+  test('is not waited for when a command of Match exec hangs, and the command does not stay behind', async () => {
+    await using desk = await Desk.create()
+    await desk.write('config', `Match exec "echo $$ >${desk.path('pid')}; exec sleep 600"\n  Port 2222\n`)
+    const started = performance.now()
+    const failure = await desk.failure('prod', { connectTimeoutMs: 700 })
+    expect(performance.now() - started).toBeLessThan(3000)
+    expect(failure).toMatchObject({ code: 'RESOLVE_FAILED', stage: 'resolve' })
+    expect(failure.message).toBe('ssh did not tell its configuration for prod within 700 ms')
+    expect(failure.hint).toContain('Match exec')
+    const pid = Number(await readFile(desk.path('pid'), 'utf8'))
+    expect(pid).toBeGreaterThan(0)
+    await until('the command is gone', () => !isAlive(pid))
   })
 
   test('gives way to each thing that the target says itself', async () => {
