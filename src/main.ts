@@ -60,18 +60,24 @@ const askWith =
 const LONGEST_INPUT = 1024 * 1024
 
 const readStdin = async (): Promise<string> => {
-  let text = ''
-  process.stdin.setEncoding('utf8')
-  for await (const chunk of process.stdin as AsyncIterable<string>) {
-    text += chunk
-    if (text.length > LONGEST_INPUT) throw new DproxyError('USAGE', 'standard input is longer than 1 MiB')
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > LONGEST_INPUT) throw new DproxyError('USAGE', 'standard input is longer than 1 MiB')
   }
-  return text
+  try {
+    // Anything else would be stored as something else, without a word.
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.concat(chunks))
+  } catch {
+    throw new DproxyError('USAGE', 'standard input is not UTF-8 text', { hint: 'convert it: iconv -t UTF-8' })
+  }
 }
 
 const failedToWrite = (name: string) => (failure: Error) => {
   const errno = errnoOf(failure)
-  if (errno !== 'EPIPE' && name === 'standard output') {
+  if (errno !== 'EPIPE' && name === 'standard output' && !interrupt.signal.aborted) {
     process.stderr.write(`dproxy: cannot write to ${name}: ${errno ?? failure.message}\n`)
   }
   process.exitCode = errno === 'EPIPE' ? NOBODY_READS : 1

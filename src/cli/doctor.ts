@@ -34,7 +34,10 @@ export const doctor: Action = {
 export const hostTest: Action = {
   ...doctor,
   usage: 'test [names..]',
-  examples: [['dproxy host test prod', 'the same as dproxy doctor prod']],
+  examples: [
+    ['dproxy host test prod', 'the same as dproxy doctor prod'],
+    ['dproxy host test @eu --quiet', 'only what is wrong with the hosts tagged eu'],
+  ],
 }
 
 // Whoever examines a few hosts sees each stage as it comes; more would take too long one after the other.

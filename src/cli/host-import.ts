@@ -1,19 +1,15 @@
-import { isAbsolute, resolve } from 'node:path'
 import { DproxyError } from '../base/errors.js'
-import { expandHome } from '../base/paths.js'
-import { count, list, printable } from '../base/text.js'
+import { count, printable } from '../base/text.js'
 import { addHosts, convertSingleHost, type EditOptions } from '../registry/edit/edit.js'
 import type { NewHost } from '../registry/edit/entry.js'
 import { hostPlaces, type HostPlace } from '../registry/edit/places.js'
 import type { Found } from '../registry/import/candidate.js'
-import { dockerContextHosts } from '../registry/import/docker-contexts.js'
 import { picked, planImport, type Plan } from '../registry/import/plan.js'
-import { singleFileHost } from '../registry/import/single-host.js'
-import { sshConfigHosts, userSshConfig } from '../registry/import/ssh-config.js'
-import { strings, text, type Command, type Words } from './command.js'
+import { text, type Command, type Words } from './command.js'
 import { say } from './down.js'
 import { editing, makePlace, whereOf } from './host-file.js'
-import type { Io } from './io.js'
+import { nothingFound, sourceOf, type Source } from './host-import-source.js'
+import type { Io, Output } from './io.js'
 import { cell, table } from './paint.js'
 
 export const hostImport: Command = {
@@ -43,91 +39,17 @@ export const hostImport: Command = {
     if (chosen.length === 0) throw nothingFound(source)
     const plan = planImport(chosen, text(words.prefix) ?? '', await present(file, source, words, io, options))
     const isDry = words['dry-run'] === true
-    report(plan, source.found, words, io)
+    const isAsked = plan.added.length > 0 && !isDry && !isChosen(source, words)
+    // Whoever is asked must see what about; data is for the one document then.
+    if (!words.json) report(plan, source.found, words, io, io.out)
+    else if (isAsked && io.ask) report(plan, source.found, words, io, io.err)
     if (plan.added.length > 0 && !isDry) {
-      await agreed(plan, source, words, io)
+      if (isAsked) await agreed(plan, io)
       await write(file, plan.added, source, options, io)
     }
-    summarise(plan, file, isDry, words, io)
+    summarise(plan, source.found, file, isDry, words, io)
     return plan.added.length > 0 || plan.skipped.every(({ known }) => known) ? 0 : 1
   },
-}
-
-interface Source {
-  readonly found: Found
-  readonly patterns: readonly string[]
-  /** How to name it in a sentence. */
-  readonly called: string
-  /** The file it is read from, where there is one. */
-  readonly file: string | undefined
-  /** Whether it can only hold what the user meant. */
-  readonly isSingle: boolean
-}
-
-const sourceOf = async (words: Words, io: Io): Promise<Source> => {
-  const given = strings(words.words)
-  const fromSsh = words['ssh-config'] === true
-  const fromDocker = words['docker-contexts'] === true
-  if (fromSsh && fromDocker) throw usage('--ssh-config and --docker-contexts are two imports')
-  const name = text(words.name)
-  if (name !== undefined && (fromSsh || fromDocker))
-    throw usage('--name is for a single-host file; use --prefix')
-  if (fromDocker) {
-    const found = await dockerContextHosts(io.env)
-    return { found, patterns: given, called: 'the Docker contexts', file: undefined, isSingle: false }
-  }
-  if (fromSsh) {
-    const [first = '', ...rest] = given
-    const file = first.includes('/') ? pathOf(first, io) : undefined
-    const found = await sshHosts(file, io)
-    const patterns = file === undefined ? given : rest
-    const called = printable(file ?? userSshConfig(io.env))
-    return { found, patterns, called, file: undefined, isSingle: false }
-  }
-  const [word, more] = given
-  if (word === undefined) throw usage('import from where?')
-  if (more !== undefined) throw usage('one single-host file at a time')
-  const file = pathOf(word, io)
-  const host = await singleFileHost(file, name ?? 'default', io.env)
-  return { found: { hosts: [host], notes: [] }, patterns: [], called: printable(file), file, isSingle: true }
-}
-
-/** The aliases of ssh's own configuration, or of a file that ssh may not read by itself. */
-const sshHosts = async (file: string | undefined, { env }: Io): Promise<Found> => {
-  const own = sshConfigHosts(userSshConfig(env), env)
-  if (file === undefined) return own
-  const { hosts, notes } = await sshConfigHosts(file, env)
-  const known = await own.then(
-    (all) => all.hosts.map(({ name }) => name),
-    (): string[] => [],
-  )
-  if (hosts.every(({ name }) => known.includes(name))) return { hosts, notes }
-  const note = `ssh knows these hosts only once ${userSshConfig(env)} says: Include ${file}`
-  return { hosts, notes: [...notes, note] }
-}
-
-const usage = (what: string): DproxyError =>
-  new DproxyError('USAGE', what, {
-    hint: 'dproxy host import --ssh-config, --docker-contexts, or FILE.yaml; see dproxy host import --help',
-  })
-
-const pathOf = (word: string, { cwd, env }: Io): string =>
-  isAbsolute(word) ? word : resolve(cwd, expandHome(word, env))
-
-const nothingFound = ({ found, patterns, called }: Source): DproxyError => {
-  if (found.hosts.length === 0) {
-    return new DproxyError(
-      'HOST_UNKNOWN',
-      `${called} ${called.startsWith('the ') ? 'name' : 'names'} no host to import`,
-      {
-        hint: found.notes[0] ?? 'add one by hand: dproxy host add NAME ssh://user@host',
-      },
-    )
-  }
-  const names = found.hosts.map(({ name }) => printable(name))
-  return new DproxyError('HOST_UNKNOWN', `no host of ${called} matches ${printable(list(patterns))}`, {
-    hint: `there are ${list(names.length > 20 ? [...names.slice(0, 20), `${names.length - 20} more`] : names)}`,
-  })
 }
 
 /** The hosts whose names are taken; a single-host file that is turned into a file of hosts holds none any more. */
@@ -146,18 +68,19 @@ const present = async (
   return [...own, ...others]
 }
 
-const report = ({ added, skipped }: Plan, { notes }: Found, words: Words, io: Io): void => {
-  if (words.json) return
+const report = ({ added, skipped }: Plan, { notes }: Found, words: Words, io: Io, out: Output): void => {
   const rows = added.map(({ name, entry }) => [name, cell(entry.ssh), cell(entry.remoteSocket)])
-  if (rows.length > 0) io.out.write(table([['HOST', 'SSH', 'REMOTE SOCKET'], ...rows]))
+  if (rows.length > 0) out.write(table([['HOST', 'SSH', 'REMOTE SOCKET'], ...rows]))
   for (const note of notes) io.err.write(`note: ${printable(note)}\n`)
   if (words.quiet) return
   for (const { name, reason } of skipped) io.err.write(`skipped ${name}: ${reason}\n`)
 }
 
 /** Who names patterns, one file or --all has chosen already. */
-const agreed = async ({ added }: Plan, source: Source, words: Words, io: Io): Promise<void> => {
-  if (source.isSingle || source.patterns.length > 0 || words.all === true) return
+const isChosen = ({ isSingle, patterns }: Source, { all }: Words): boolean =>
+  isSingle || patterns.length > 0 || all === true
+
+const agreed = async ({ added }: Plan, io: Io): Promise<void> => {
   if (!io.ask) {
     throw new DproxyError(
       'USAGE',
@@ -188,10 +111,20 @@ const write = async (
   else await addHosts(file, added, options)
 }
 
-const summarise = ({ added, skipped }: Plan, file: string, isDry: boolean, words: Words, io: Io): void => {
+const summarise = (
+  { added, skipped }: Plan,
+  found: Found,
+  file: string,
+  isDry: boolean,
+  words: Words,
+  io: Io,
+): void => {
   if (words.json) {
     const hosts = added.map(({ name, entry }) => ({ name, ...entry }))
-    io.out.write(`${JSON.stringify({ schemaVersion: 1, file, dryRun: isDry, added: hosts, skipped })}\n`)
+    const notes = found.notes.map(printable)
+    io.out.write(
+      `${JSON.stringify({ schemaVersion: 1, file, dryRun: isDry, added: hosts, skipped, notes })}\n`,
+    )
     return
   }
   const what = isDry

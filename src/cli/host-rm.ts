@@ -1,10 +1,10 @@
 import { DproxyError } from '../base/errors.js'
 import { list, printable, printableLines } from '../base/text.js'
-import { fileToEdit, removeHosts } from '../registry/edit/edit.js'
+import { fileToEdit, removalOf, removeHosts, type Removal } from '../registry/edit/edit.js'
 import { linesOfHost } from '../registry/edit/hosts-text.js'
 import { hostPlaces, type HostPlace } from '../registry/edit/places.js'
 import { sameNameKey } from '../registry/host.js'
-import { readConfigFile } from '../registry/read-file.js'
+import { shellWord } from '../registry/shell-word.js'
 import { strings, type Command, type Words } from './command.js'
 import { say } from './down.js'
 import { whereOf } from './host-file.js'
@@ -23,15 +23,18 @@ export const hostRm: Command = {
     ['dproxy host rm lab staging --yes', 'without asking'],
   ],
   run: async (words, io) => {
-    const names = [...new Map(strings(words.names).map((name) => [sameNameKey(name), name])).values()]
-    if (names.length === 0) {
+    const given = [...new Map(strings(words.names).map((name) => [sameNameKey(name), name])).values()]
+    if (given.length === 0) {
       throw new DproxyError('USAGE', 'which host is to be removed?', { hint: 'name it: dproxy host rm NAME' })
     }
     const file = fileToEdit(whereOf(words, io))
-    await refuseElsewhere(names, file, words, io)
+    await refuseElsewhere(given, file, words, io)
+    const removal = await removalOf(file, given, io.env)
+    const { names, before } = removal
     const running = await runningAmong(names, io)
-    if (words.yes !== true) await agreed(names, file, running, words, io)
-    const changed = await removeHosts(file, names, io.env)
+    if (words.yes !== true) await agreed(removal, file, running, words, io)
+    const seen = words.yes === true ? undefined : before
+    const changed = await removeHosts(file, names, { env: io.env, seen })
     if (words.json)
       io.out.write(`${JSON.stringify({ schemaVersion: 1, file: changed, removed: names, running })}\n`)
     say(io, words, `removed ${printable(list(names))} from ${printable(changed)}`)
@@ -56,7 +59,7 @@ const refuseElsewhere = async (
     'USAGE',
     `"${host.name}" is described in ${where}, line ${line}, not in ${printable(file)}`,
     {
-      hint: `dproxy host rm ${host.name} --config ${where}`,
+      hint: `dproxy host rm ${host.name} --config ${shellWord(other.file)}`,
     },
   )
 }
@@ -64,7 +67,7 @@ const refuseElsewhere = async (
 const isNamed = ({ host }: HostPlace, name: string): boolean => sameNameKey(host.name) === sameNameKey(name)
 
 const agreed = async (
-  names: readonly string[],
+  { before, names }: Removal,
   file: string,
   running: readonly string[],
   words: Words,
@@ -86,7 +89,6 @@ const agreed = async (
       },
     )
   }
-  const before = (await readConfigFile(file)) ?? ''
   const lines = names.flatMap((name) => linesOfHost(before, name) ?? [])
   if (lines.length > 0)
     io.err.write(`these lines of ${printable(file)} go:\n${printableLines(lines.join('')).trimEnd()}\n`)

@@ -40,6 +40,8 @@ export const promptAt = async (
     return await Promise.race([reader.question(echo ? question : '', { signal }), ended])
   } catch (failure) {
     signal.throwIfAborted()
+    // At Ctrl-D readline leaves the cursor where it is.
+    if (echo) output.write('\n')
     throw failure
   } finally {
     ended.catch(() => undefined)

@@ -6,6 +6,7 @@ import { commandNamed, strings, verbOf, wordsFor, type Command, type Words } fro
 import type { Io } from './io.js'
 import { failureText, paintFor } from './paint.js'
 import { COMMANDS } from './table.js'
+import { helpFor, usageError } from './usage-error.js'
 
 /** Runs one command line (without node and our name) and returns its exit code. Never throws. */
 export const runCommandLine = async (args: readonly string[], io: Io): Promise<ExitCode> => {
@@ -81,12 +82,19 @@ const parsed = async (
   })
   const printed = await new Promise<string>((resolve, reject) => {
     void parser.parse([...args], {}, (failure, _, output) => {
-      if (failure) reject(usageError(failure, meant, args))
+      if (failure) reject(usageError(failure, { ...meant, options: optionsOf(meant), args }))
       else resolve(output === '' ? '' : `${output}\n`)
     })
   })
   return { chosen, printed }
 }
+
+const optionsOf = ({ command }: Meant): string[] => [
+  ...Object.keys(GLOBAL_OPTIONS),
+  ...Object.keys(command?.options ?? {}),
+  'help',
+  'version',
+]
 
 /** What stands behind `--` are words too, whatever they begin with; yargs would drop them without a sound. */
 const withWordsAfterDashes = (path: readonly string[], { usage }: Command, words: Words): Words => {
@@ -116,8 +124,6 @@ const unknownVerb = ({ path, among, unknown = '' }: Meant): DproxyError => {
     hint: path.length === 0 ? 'dproxy --help lists them' : `${helpFor(path)} lists them`,
   })
 }
-
-const helpFor = (path: readonly string[]): string => ['dproxy', ...path, '--help'].join(' ')
 
 const GLOBAL_OPTIONS = {
   config: { type: 'string', requiresArg: true, describe: 'The config file to use, and no other' },
@@ -186,29 +192,6 @@ const declare = (parser: Argv, above: readonly string[], command: Command, choos
     },
     (words) => choose({ path, command, words: words as unknown as Words }),
   )
-}
-
-/** yargs' complaint as one sentence of ours, with the nearest word that exists. */
-const usageError = ({ message }: Error, { path, command }: Meant, args: readonly string[]): DproxyError => {
-  const hint = helpFor(path)
-  const [, unfinished] = /^Not enough arguments following: (.+)$/u.exec(message) ?? []
-  if (unfinished !== undefined)
-    return new DproxyError('USAGE', `--${printable(unfinished)} needs a value`, { hint })
-  const [, got] = /^Not enough non-option arguments: got (\d+)/u.exec(message) ?? []
-  const [, missing] = [...(command?.usage ?? '').matchAll(/<(\w+)>/gu)][Number(got)] ?? []
-  if (missing !== undefined) return new DproxyError('USAGE', `the word for <${missing}> is missing`, { hint })
-  const [, unknown] = /^Unknown arguments?: (.+)$/u.exec(message) ?? []
-  if (unknown === undefined) {
-    return new DproxyError('USAGE', printable(message.split('\n').join(' ')), { hint })
-  }
-  const [word = unknown] = unknown.split(', ')
-  const options = [...Object.keys(GLOBAL_OPTIONS), ...Object.keys(command?.options ?? {}), 'help', 'version']
-  const near = nearest(word, options)
-  const what =
-    word.length > 1 || args.includes(word)
-      ? `there is no option or word "${printable(word)}" here`
-      : `there is no option -${printable(word)} here`
-  return new DproxyError('USAGE', near === undefined ? what : `${what}; did you mean "--${near}"?`, { hint })
 }
 
 const printableStack = (failure: unknown): string =>

@@ -1,6 +1,7 @@
 import { DproxyError, type ExitCode } from '../base/errors.js'
 import { list, printable } from '../base/text.js'
-import type { Words } from './command.js'
+import { shellWord } from '../registry/shell-word.js'
+import { text, type Words } from './command.js'
 import { registryOf } from './hosts.js'
 import type { Io } from './io.js'
 import { loadLockedKeys } from './lazy.js'
@@ -51,12 +52,18 @@ const opensOne = async (keys: readonly LockedKey[], value: string, signal: Abort
   return false
 }
 
-const asker = ({ name }: Words, { askSecret }: Io): ((question: string) => Promise<string>) => {
+const asker = (words: Words, { askSecret }: Io): ((question: string) => Promise<string>) => {
   if (askSecret) return (question) => askSecret(question)
+  const name = shellWord(String(words.name))
+  const flags = ['passphrase', 'alias'].filter((flag) => words[flag] === true).map((flag) => ` --${flag}`)
+  const store = text(words.store) === undefined ? '' : ` --store ${text(words.store)}`
   throw new DproxyError('USAGE', 'there is no terminal to ask at', {
-    hint: `pipe it in: pass show ${printable(String(name))} | dproxy secret set ${printable(String(name))} --stdin`,
+    hint: `pipe it in: pass show ${name} | dproxy secret set ${name}${flags.join('')}${store} --stdin`,
   })
 }
+
+// More than any server takes; what is longer is a file that was named by mistake.
+const LONGEST_SECRET = 4096
 
 /** All of standard input, without the newline that most programs print last. */
 const piped = async ({ readStdin }: Io): Promise<string> => (await readStdin()).replace(/\r?\n$/u, '')
@@ -69,7 +76,9 @@ const usable = (value: string, what: string): string => {
         ? `a ${what} is one line, and there are more`
         : value.includes('\0')
           ? `a ${what} must not have a NUL character`
-          : undefined
+          : value.length > LONGEST_SECRET
+            ? `a ${what} of more than ${LONGEST_SECRET} characters is none`
+            : undefined
   if (why === undefined) return value
   throw new DproxyError('USAGE', `${why}; nothing was stored`, { hint: `give the ${what} and nothing else` })
 }

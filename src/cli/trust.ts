@@ -1,11 +1,13 @@
 import { DproxyError } from '../base/errors.js'
-import { printable } from '../base/text.js'
+import { list, printable } from '../base/text.js'
+import type { Host } from '../registry/host.js'
+import { shellWord } from '../registry/shell-word.js'
 import { text, type Command, type Words } from './command.js'
-import { chooseHosts } from './up-hosts.js'
 import { askOnTerminal } from './ask-on-terminal.js'
 import type { Io } from './io.js'
 import { loadTrust } from './lazy.js'
 import { paintFor, table } from './paint.js'
+import { chooseHosts } from './up-hosts.js'
 
 type Look = Awaited<ReturnType<Awaited<ReturnType<typeof loadTrust>>['lookForTrust']>>
 
@@ -25,8 +27,7 @@ export const trust: Command = {
     ['dproxy trust prod --fingerprint SHA256:vHG2…', 'for scripts: accept this key and no other'],
   ],
   run: async (words, io) => {
-    const [host] = await chooseHosts({ ...words, names: [text(words.name) ?? ''] }, io)
-    if (!host) throw new DproxyError('HOST_UNKNOWN', 'no such host')
+    const host = await theHost(words, io)
     const { lookForTrust } = await loadTrust()
     const look = await lookForTrust(host, {
       env: io.env,
@@ -34,12 +35,27 @@ export const trust: Command = {
       ask: askOnTerminal(io, host.name),
       signal: io.interrupted,
     })
-    if (!words.json) show(host.name, look, io)
-    if (look.verdict === 'known') return told(host.name, look, null, words, io)
+    const isKnown = look.verdict === 'known'
+    const isAsked = !isKnown && !look.refusal && words.fingerprint === undefined && io.ask !== undefined
+    // Whoever is asked must see what about.
+    if (isAsked || !(words.json || words.quiet)) show(host.name, look, io)
     if (look.refusal) throw look.refusal
+    refuseOther(look, words)
+    if (isKnown) return told(host.name, look, null, words, io)
     await accepted(host.typed, look, words, io)
     return told(host.name, look, await look.accept(), words, io)
   },
+}
+
+/** @throws DproxyError USAGE for a tag of several hosts: each key is compared by itself */
+const theHost = async (words: Words, io: Io): Promise<Host> => {
+  const word = text(words.name) ?? ''
+  const [host, ...more] = await chooseHosts({ ...words, names: [word] }, io)
+  if (host && more.length === 0) return host
+  const names = [host, ...more].flatMap((each) => each?.name ?? [])
+  throw new DproxyError('USAGE', `${printable(word)} means ${list(names)}, and each has its own key`, {
+    hint: `name one of them: dproxy trust ${names[0]}`,
+  })
 }
 
 /** What the server showed beside what the files hold, column under column. */
@@ -60,23 +76,26 @@ const show = (name: string, { address, shown, lines }: Look, io: Io): void => {
   )
 }
 
+/** @throws DproxyError HOST_KEY_UNKNOWN when a fingerprint was given, and it is that of another key */
+const refuseOther = ({ shown }: Look, { fingerprint }: Words): void => {
+  if (typeof fingerprint !== 'string' || fingerprint === shown.fingerprint) return
+  throw new DproxyError(
+    'HOST_KEY_UNKNOWN',
+    `the server showed ${shown.fingerprint}, not ${printable(fingerprint)}; nothing was stored`,
+    { stage: 'host key', hint: 'ask whoever runs the server for its fingerprint (there: ssh-keygen -lf)' },
+  )
+}
+
 /** Returns when the person, or the fingerprint given, says that this is the key. */
 const accepted = async (typed: string, { shown }: Look, { fingerprint }: Words, io: Io): Promise<void> => {
-  if (typeof fingerprint === 'string') {
-    if (fingerprint === shown.fingerprint) return
-    throw new DproxyError(
-      'HOST_KEY_UNKNOWN',
-      `the server showed ${shown.fingerprint}, not ${printable(fingerprint)}; nothing was stored`,
-      { stage: 'host key', hint: 'ask whoever runs the server for its fingerprint (there: ssh-keygen -lf)' },
-    )
-  }
+  if (typeof fingerprint === 'string') return
   if (!io.ask) {
     throw new DproxyError(
       'HOST_KEY_UNKNOWN',
       `the host key is not known (${shown.type} ${shown.fingerprint}), and there is no terminal to ask at`,
       {
         stage: 'host key',
-        hint: `compare it with the server's own, then: dproxy trust ${typed} --fingerprint ${shown.fingerprint}`,
+        hint: `compare it with the server's own, then: dproxy trust ${shellWord(typed)} --fingerprint ${shown.fingerprint}`,
       },
     )
   }

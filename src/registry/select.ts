@@ -17,11 +17,11 @@ export interface Selection {
  * @throws DproxyError CONFIG_MISSING without any host, HOST_UNKNOWN, or USAGE when words are missing
  */
 export const selectHosts = (
-  { hosts }: Registry,
+  { files, hosts }: Registry,
   words: readonly string[],
   { all, env = process.env }: Selection,
 ): Host[] => {
-  if (hosts.length === 0) throw noHosts(env)
+  if (hosts.length === 0) throw noHosts(files.at(-1) ?? userConfigPath(env))
   if (all && words.length > 0) {
     throw new DproxyError('USAGE', '--all means every host: it takes no names beside it', {
       hint: 'leave out either --all or the names',
@@ -35,9 +35,9 @@ export const selectHosts = (
   })
 }
 
-const noHosts = (env: Env): DproxyError =>
+const noHosts = (file: string): DproxyError =>
   new DproxyError('CONFIG_MISSING', 'no host is configured', {
-    hint: `write ${printable(userConfigPath(env))}, for example:
+    hint: `write ${printable(file)}, for example:
 hosts:
   prod:
     ssh: ssh://user@prod.example.com:22`,

@@ -18,13 +18,14 @@ export interface LockedKey {
  * @throws DproxyError LOGIN_KEY_FILE when no key of the login needs a passphrase, RESOLVE_FAILED
  */
 export const lockedKeysOf = async (target: Target, env: Env, signal: AbortSignal): Promise<LockedKey[]> => {
-  const { identityFiles } = await resolveTarget(target, env, signal)
+  const { identityFiles, identitiesNamed } = await resolveTarget(target, env, signal)
   const found = await Promise.all(identityFiles.map(readKeyFile))
   const locked = found.filter((key) => key.kind === 'private').filter(({ encrypted }) => encrypted)
   if (locked.length > 0) return locked.map(lockedKey)
   const open = found.find((key) => key.kind === 'private')
   if (open) throw noUse(`the key file ${open.file} needs no passphrase`, 'nothing has to be stored for it')
-  const unusable = found.find((key) => key.kind === 'unusable' && key.missing !== true) ?? found[0]
+  // That one of ssh's default key files is not there is no fault of anybody.
+  const unusable = found.find((key) => key.kind === 'unusable' && (key.missing !== true || identitiesNamed))
   if (unusable?.kind === 'unusable') throw noUse(unusable.why, unusable.hint)
   throw noUse(
     'there is no private key whose passphrase could be stored',

@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deferred, type Deferred } from '../base/deferred.js'
+import { DproxyError } from '../base/errors.js'
+import { count } from '../base/text.js'
 import { unless } from '../base/timeout.js'
 import type { Question } from '../control/messages.js'
 import type { Ask } from '../ssh/person.js'
@@ -53,11 +55,20 @@ export class QuestionDesk {
     }
   }
 
-  /** Gives the answer; null declines. False when this is not what is being asked, or not so many answers. */
+  /**
+   * Gives the answer; null declines. False when this is not what is being asked.
+   * @throws DproxyError REQUEST_INVALID when the question takes another number of answers; it stays open
+   */
   answer(id: string, answers: readonly string[] | null): boolean {
     const open = this.#open
     if (open?.question.id !== id) return false
-    if (answers !== null && answers.length !== open.question.prompts.length) return false
+    const { length: wanted } = open.question.prompts
+    if (answers !== null && answers.length !== wanted) {
+      throw new DproxyError(
+        'REQUEST_INVALID',
+        `the question takes ${count(wanted, 'answer')}, not ${answers.length}`,
+      )
+    }
     open.answered.resolve(answers)
     return true
   }

@@ -48,6 +48,7 @@ export const storedSecretsOf = (
     passphrase: (_keyFile, signal) => stored('passphrase', host.passphraseCommand, signal),
     password: (signal) => stored('password', host.passwordCommand, signal),
     toStore: (kind) => {
+      if (hop === null && (kind === 'password' ? host.passwordCommand : host.passphraseCommand)) return null
       const alias = aliasIn(owner)
       const words = [
         printable(alias ?? host.name),

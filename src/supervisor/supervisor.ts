@@ -129,7 +129,10 @@ export class Supervisor implements ControlService {
     if (!this.#find(name)?.cut(stream)) throw new DproxyError('STREAM_UNKNOWN', `there is no stream ${id}`)
   }
 
-  /** @throws DproxyError QUESTION_UNKNOWN when nothing of that id is being asked, or it takes other answers */
+  /**
+   * @throws DproxyError QUESTION_UNKNOWN when nothing of that id is being asked, REQUEST_INVALID when it takes
+   * another number of answers
+   */
   answer(id: string, answers: readonly string[] | null): void {
     const [name = ''] = id.split(':')
     if (this.#find(name)?.answer(id, answers)) return

@@ -48,6 +48,16 @@ test('without a pattern the person is shown what there is, and asked', async () 
   expect((await desk.runs('host', 'import', '--ssh-config')).err).toContain('3 hosts added')
 })
 
+test('whoever is asked sees what about, also when standard output is for the one document', async () => {
+  await using desk = await withSsh()
+  desk.answer = 'y'
+  const { code, out, err } = await desk.runs('host', 'import', '--ssh-config', '--json')
+  expect(code).toBe(0)
+  expect(err).toMatch(/^HOST .*\nprod-1 +prod-1 /u)
+  expect(JSON.parse(out)).toMatchObject({ added: [{ name: 'prod-1' }, {}, {}], notes: [] })
+  expect((await desk.runs('host', 'import', '--ssh-config', '--json', '--all')).err).toBe('')
+})
+
 test('off a terminal a pattern or --all is needed; a dry run changes nothing', async () => {
   await using desk = await withSsh()
   const { code, err } = await desk.runs('host', 'import', '--ssh-config')
@@ -176,4 +186,15 @@ describeWith(['docker'], 'from Docker', () => {
       err: expect.stringContaining('the Docker contexts name no host to import'),
     })
   })
+})
+
+test('a file that is named is read also where ssh has no configuration of its own', async () => {
+  await using desk = await Desk.create()
+  await writeFile(join(desk.dir, 'other'), 'Host box\n')
+  const dry = await desk.runs('host', 'import', '--ssh-config', './other', '--all', '--dry-run')
+  expect(dry).toMatchObject({ code: 0, out: expect.stringContaining('\nbox ') })
+  expect(dry.err).toContain('note: ssh knows these hosts only once ')
+  const none = await desk.runs('host', 'import', '--ssh-config', './missing', '--all')
+  expect(none).toMatchObject({ code: 2, out: '' })
+  expect(none.err).toContain(`there is no ssh configuration at ${desk.dir}/missing`)
 })

@@ -165,6 +165,16 @@ test('rm asks nobody who is not there, and needs a name', async () => {
   expect(await textOf(desk)).toBe(CONFIG)
 })
 
+test('rm asks about nothing that is not there, and names hosts as the file does', async () => {
+  await using desk = await Desk.create(CONFIG)
+  desk.answer = 'y'
+  const none = await desk.runs('host', 'rm', 'lab', 'prd')
+  expect(none).toMatchObject({ code: 2, out: '' })
+  expect(none.err).toMatch(/^dproxy: no host of .* is named "prd"; did you mean "prod"\?\n/u)
+  const { err } = await desk.runs('host', 'rm', 'LAB', 'PROD')
+  expect(err).toContain(`\nremoved lab and prod from ${configOf(desk)}\n`)
+})
+
 test("rm leaves a project's file alone, and says how it is meant", async () => {
   await using desk = await Desk.create(CONFIG)
   const project = join(desk.dir, '.dproxyrc')

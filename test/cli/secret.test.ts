@@ -207,11 +207,45 @@ test('secret set names a host that exists, and says which one was meant', async 
   expect((await desk.runs('secret')).code).toBe(2)
 })
 
-test('without a terminal, secret set asks nobody and says how else', async () => {
-  await using desk = await Desk.create(CONFIG)
-  const { code, err } = await desk.runs('secret', 'set', 'prod')
+test.each(['', ' --alias', ' --store file', ' --alias --store keychain'])(
+  'without a terminal, secret set asks nobody and says how else to store the same (%s)',
+  async (flags) => {
+    await using desk = await Desk.create(CONFIG)
+    const { code, err } = await desk.runs('secret', 'set', 'prod', ...flags.split(' ').slice(1))
+    expect(code).toBe(2)
+    expect(err).toContain(`next: pipe it in: pass show prod | dproxy secret set prod${flags} --stdin\n`)
+  },
+)
+
+test('without a terminal, the passphrase of a key is not taken for a password', async () => {
+  await using desk = await Desk.create()
+  const key = join(desk.dir, 'key')
+  await execa('ssh-keygen', ['-q', '-t', 'ed25519', '-N', 'sesame', '-f', key])
+  await writeFile(
+    join(desk.dir, '.config/dproxy/config.yaml'),
+    `hosts:\n  prod: {ssh: prod.invalid, identityFile: ${key}}\n`,
+  )
+  const { code, err } = await desk.runs('secret', 'set', 'prod', '--passphrase')
   expect(code).toBe(2)
-  expect(err).toContain('--stdin')
+  expect(err).toContain('| dproxy secret set prod --passphrase --stdin\n')
+})
+
+test('what is too long for a password is not stored', async () => {
+  await using desk = await Desk.create(`secretStore: file\n${CONFIG}`)
+  desk.stdin = 'x'.repeat(4097)
+  const { code, err } = await runs(desk, ['secret', 'set', 'prod', '--stdin'], [])
+  expect(code).toBe(2)
+  expect(err).toContain('a password of more than 4096 characters is none; nothing was stored')
+  expect(err).not.toContain('xxx')
+})
+
+test('a store that there is none of is told in one sentence', async () => {
+  await using desk = await Desk.create(CONFIG)
+  expect(await desk.runs('secret', 'ls', '--store', 'cloud\u001b[1m')).toEqual({
+    code: 2,
+    out: '',
+    err: 'dproxy: --store takes keychain or file, not "cloud\\u001b[1m"\n  next: dproxy secret ls --help\n',
+  })
 })
 
 test('a passphrase that no key needs is not asked for', async () => {
@@ -227,6 +261,8 @@ test('a passphrase that no key needs is not asked for', async () => {
     const said = await runs(desk, ['secret', 'set', name, '--passphrase'], [])
     expect(said).toMatchObject({ code: 4, err: expect.stringContaining(why), questions: [] })
   }
+  const none = await runs(desk, ['secret', 'set', 'bastion.invalid', '--alias', '--passphrase'], [])
+  expect(none).toMatchObject({ code: 4, questions: [] })
 })
 
 test('the encrypted file is used when the config says so; its passphrase is asked for twice, then once', async () => {

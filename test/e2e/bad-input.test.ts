@@ -321,9 +321,23 @@ describe.concurrent('outputs that nobody reads', () => {
     expect(closedBoth).toMatchObject({ exitCode: 2 })
     const full = await sh(world, 'dproxy status > /dev/full')
     expect(full).toMatchObject({ exitCode: 1, stderr: 'dproxy: cannot write to standard output: ENOSPC' })
+    const manyWrites = await sh(world, 'dproxy doctor > /dev/full')
+    expect(manyWrites).toMatchObject({
+      exitCode: 1,
+      stderr: 'dproxy: cannot write to standard output: ENOSPC',
+    })
     const fullErr = await sh(world, 'dproxy frobnicate 2> /dev/full')
     expect(fullErr.exitCode).not.toBe(0)
     await leavesNothing(world)
+  })
+
+  test('a secret that is not UTF-8 is refused, not stored as something else', async () => {
+    await using world = await World.create()
+    await world.config({ hosts: { prod: { ssh: 'prod.invalid' } }, secretStore: 'file' })
+    const words = ['secret', 'set', 'prod', '--stdin']
+    const refused = await world.dproxy(words, { input: Buffer.from('p\xe4ss', 'latin1') })
+    expect(refused).toMatchObject({ exitCode: 2, stdout: '' })
+    expect(refused.stderr).toMatch(/^dproxy: standard input is not UTF-8 text\n {2}next: /u)
   })
 
   test('a watcher whose reader leaves ends too', async () => {

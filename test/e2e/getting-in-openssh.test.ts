@@ -10,13 +10,14 @@ import { describeOurs, must, statusOf } from './lifecycle.js'
 
 const KEX = 'sntrup761x25519-sha512@openssh.com'
 
-describeOurs("getting in by the system's ssh", (hosts) => {
-  const works = async ({ world }: Entrance): Promise<void> => {
-    const echoed = await world.docker('prod', ['run', '--rm', '-i', IMAGE, 'cat'], { input: 'through' })
-    expect(echoed).toMatchObject({ exitCode: 0, stdout: 'through' })
-    expect((await world.docker('prod', ['run', '--rm', IMAGE, 'sh', '-c', 'exit 7'])).exitCode).toBe(7)
-  }
+/** Docker works there, and its exit codes come through. */
+const works = async ({ world }: Entrance): Promise<void> => {
+  const echoed = await world.docker('prod', ['run', '--rm', '-i', IMAGE, 'cat'], { input: Buffer.from('through') })
+  expect(echoed).toMatchObject({ exitCode: 0, stdout: 'through' })
+  expect((await world.docker('prod', ['run', '--rm', IMAGE, 'sh', '-c', 'exit 7'])).exitCode).toBe(7)
+}
 
+describeOurs("getting in by the system's ssh", (hosts) => {
   test('a certificate beside the key is used, the status says why, and nothing is left after down', async () => {
     await using place = await Entrance.open(hosts().prod.remoteSocket)
     const { sshd, world } = place

@@ -10,22 +10,22 @@ import { describeOurs, must, statusOf, stands, supervisors } from './lifecycle.j
 const PASSWORDS = ['UsePAM yes', 'PasswordAuthentication yes', 'KbdInteractiveAuthentication no']
 const QUESTIONS = ['UsePAM yes', 'KbdInteractiveAuthentication yes']
 
-describeOurs('getting in with a password', () => {
-  /** A server that knows a user by password; the key of the test is not let in. */
-  const enter = async (scope: Scope, options = PASSWORDS, entry: object = {}) => {
-    const user = scope.use(await PamUser.create())
-    const place = scope.use(
-      await Entrance.open(await openEngine(scope), {}, { hostKeyTypes: ['ed25519'], options }),
-    )
-    const { port } = place.sshd
-    await place.configure({
-      ssh: `ssh://${user.name}@127.0.0.1:${port}`,
-      identityFile: '/nonexistent',
-      ...entry,
-    })
-    return { user, place }
-  }
+/** A server that knows a user by password; the key of the test is not let in. */
+const enter = async (scope: Scope, options = PASSWORDS, entry: object = {}) => {
+  const user = scope.use(await PamUser.create())
+  const place = scope.use(
+    await Entrance.open(await openEngine(scope), {}, { hostKeyTypes: ['ed25519'], options }),
+  )
+  const { port } = place.sshd
+  await place.configure({
+    ssh: `ssh://${user.name}@127.0.0.1:${port}`,
+    identityFile: '/nonexistent',
+    ...entry,
+  })
+  return { user, place }
+}
 
+describeOurs('getting in with a password', () => {
   test.skipIf(noPamUser() !== undefined)(
     'it is asked for once, without being shown; the next login that needs it waits for the user',
     async () => {

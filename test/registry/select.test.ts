@@ -58,6 +58,12 @@ test.each([
   },
 )
 
+test('without any host, the file that was read is the one to write', async () => {
+  const empty = { files: ['/work/mine.yaml'], hosts: [] }
+  const failure = await failureOf(() => selectHosts(empty, [], { all: false, env: {} }))
+  expect(failure.hint).toContain('write /work/mine.yaml, for example:')
+})
+
 test('an unknown name gets the nearest one and the list', async () => {
   const near = await failureOf(() => namesOf(['prdo']))
   expect(near.code).toBe('HOST_UNKNOWN')

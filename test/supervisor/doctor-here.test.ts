@@ -144,6 +144,17 @@ describe('on this side', () => {
     }
   })
 
+  test('a host that is in no file is brought up before its socket can be named', async () => {
+    await using dir = await TempDir.create()
+    const found = examination()
+    const host = { ...definition(), typed: 'ssh://me@[::1]', socket: join(dir.path, 'a.sock') }
+    const env = { HOME: dir.path, DPROXY_RUNTIME_DIR: join(dir.path, 'run') }
+    await lookAround(host, { env, version: '1' }, found.exam)
+    const facts = found.reports.flatMap((report) => report.facts).join('\n')
+    expect(facts).toContain(`: dproxy up 'ssh://me@[::1]' && eval "$(dproxy env ${host.name})"`)
+    expect(facts).toContain("this starts one: dproxy up 'ssh://me@[::1]'")
+  })
+
   test('a supervisor that makes no sense is a warning, not an end', async () => {
     await using scope = new Scope()
     const { path: dir } = scope.use(await TempDir.create())
@@ -193,6 +204,30 @@ test('whoever interrupts an examination ends it', async () => {
   })
   await expect(done).rejects.toBe(reason)
 })
+
+test.each(['config', 'key files', 'agent'])(
+  'whoever interrupts an examination behind its stage "%s" has nothing else tried',
+  async (last) => {
+    const interrupt = new AbortController()
+    const reason = new DproxyError('INTERRUPTED', 'interrupted')
+    const env = { PATH: process.env.PATH, DPROXY_SSH_CONFIG: 'none', DPROXY_RUNTIME_DIR: '/nonexistent' }
+    const from = {
+      env,
+      agentSocket: null,
+      ask: null,
+      signal: interrupt.signal,
+      configFiles: [],
+      version: '1',
+    }
+    const seen: string[] = []
+    const done = examine(definition(), from, ({ stage }) => {
+      seen.push(stage)
+      if (stage === last) interrupt.abort(reason)
+    })
+    await expect(done).rejects.toBe(reason)
+    expect(seen.at(-1)).toBe(last)
+  },
+)
 
 const look = async (socket: string | null, more: object = {}) => {
   const notes = new Notes()

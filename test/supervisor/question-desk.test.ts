@@ -33,8 +33,8 @@ test('an answer to another question, or of another length, is not taken', async 
   const first = desk.ask(password, never)
   const { id } = desk.question!
   expect(desk.answer(`${id}x`, ['a'])).toBe(false)
-  expect(desk.answer(id, [])).toBe(false)
-  expect(desk.answer(id, ['a', 'b'])).toBe(false)
+  expect(() => desk.answer(id, [])).toThrow('the question takes 1 answer, not 0')
+  expect(() => desk.answer(id, ['a', 'b'])).toThrow('the question takes 1 answer, not 2')
   desk.answer(id, ['a'])
   await first
   const second = desk.ask(password, never)

@@ -85,6 +85,16 @@ test('a command comes first, and the store is then not touched', async () => {
   })
 })
 
+test('nobody is told to store what a command gives, for then no store is looked at', () => {
+  const host = { ...HOST, passphraseCommand: ['pass', 'key'] }
+  const secrets = storedSecretsOf(host, null, { PATH }, UNTOUCHED)
+  expect(secrets.toStore('passphrase')).toBeNull()
+  expect(secrets.toStore('password')).toBe('dproxy secret set Prod')
+  expect(storedSecretsOf(host, HOP, { PATH }, UNTOUCHED).toStore('passphrase')).toBe(
+    'dproxy secret set bastion --passphrase --alias',
+  )
+})
+
 test("a host's command is not run for its jump hosts", async () => {
   await using dir = await TempDir.create()
   const env = await home(dir, [])

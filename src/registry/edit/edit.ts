@@ -11,7 +11,7 @@ import { editCommand } from './edit-command.js'
 import { refuseFaulty, type NewHost } from './entry.js'
 import { proven, withHosts, withoutHosts, type Changed } from './hosts-text.js'
 import type { HostPlace } from './places.js'
-import { editable, refuseTaken, refuseUnknown, refuseUnloadable } from './refuse.js'
+import { editable, namesAsIn, refuseTaken, refuseUnloadable } from './refuse.js'
 
 /** The file that edits change: the one that is named, else the user's own; never a project's by itself. */
 export const fileToEdit = ({ env, cwd, configFile }: WhereToLook): string => {
@@ -45,23 +45,47 @@ export const addHosts = (file: string, added: readonly NewHost[], options: EditO
   })
 }
 
+/** What is to be removed from a config file. */
+export interface Removal {
+  /** The file's text as it was looked at. */
+  readonly before: string
+  /** The hosts, as the file spells them. */
+  readonly names: readonly string[]
+}
+
 /**
- * Removes hosts from a config file, all of them or none.
- * @returns as {@link addHosts}
- * @throws DproxyError HOST_UNKNOWN for a name that is not in the file, CONFIG_MISSING without a file; else as {@link addHosts}
+ * Looks at hosts that are to be removed, and changes nothing.
+ * @throws DproxyError HOST_UNKNOWN for a name that is not in the file, CONFIG_MISSING without a file,
+ * CONFIG_INVALID for one that cannot be read
  */
-export const removeHosts = async (file: string, names: readonly string[], env: Env): Promise<string> => {
-  if ((await readConfigFile(file)) === undefined) {
+export const removalOf = async (file: string, names: readonly string[], env: Env): Promise<Removal> => {
+  const before = await readConfigFile(file)
+  if (before === undefined) {
     throw new DproxyError('CONFIG_MISSING', `there is no config file ${printable(file)}`, {
       hint: 'nothing was removed; dproxy host show tells which file each host is in',
     })
   }
-  return changeConfigFile(file, (before = '') => {
-    const document = editable(file, before, env)
-    refuseUnknown(names, file, document)
-    return loadable(file, () => withoutHosts(before, names), document, { env, others: [] })
-  })
+  return { before, names: namesAsIn(file, editable(file, before, env), names) }
 }
+
+/**
+ * Removes hosts from a config file, all of them or none.
+ * @param seen the text that a person has agreed to remove them from
+ * @returns as {@link addHosts}
+ * @throws DproxyError CONFIG_CHANGED when the file is no longer as it was seen, HOST_UNKNOWN for a name that is
+ * not in it; else as {@link addHosts}
+ */
+export const removeHosts = (
+  file: string,
+  names: readonly string[],
+  { env, seen }: { readonly env: Env; readonly seen?: string | undefined },
+): Promise<string> =>
+  changeConfigFile(file, (before = '') => {
+    if (seen !== undefined && before !== seen) throw changedMeanwhile(file)
+    const document = editable(file, before, env)
+    const own = namesAsIn(file, document, names)
+    return loadable(file, () => withoutHosts(before, own), document, { env, others: [] })
+  })
 
 /**
  * Replaces the text of a config file by one that a person has edited.

@@ -42,9 +42,10 @@ export const withHosts = (text: string, added: readonly NewHost[]): Changed => {
 export const withoutHosts = (text: string, names: readonly string[]): Changed => {
   const { key, hosts, data } = partsOf(text)
   if (!key || !isMap(hosts)) throw notPossible()
-  const wanted = new Set(names.map(sameNameKey))
-  const removed = hosts.items.filter((pair) => wanted.has(nameKeyOf(pair)))
-  const left = Object.entries(data.hosts as object).filter(([name]) => !wanted.has(sameNameKey(name)))
+  const wanted = names.map((name) => meantBy(name, hosts))
+  const removed = hosts.items.filter((pair) => wanted.includes(pair))
+  const gone = new Set(removed.map(({ key: name }) => keyText(name)))
+  const left = Object.entries(data.hosts as object).filter(([name]) => !gone.has(name))
   return {
     text:
       hosts.flow === true ? removeFromFlow(text, hosts, removed) : removeFromBlock(text, key, hosts, removed),
@@ -55,8 +56,8 @@ export const withoutHosts = (text: string, names: readonly string[]): Changed =>
 /** What {@link withoutHosts} would take away for one host; undefined where its lines hold other things as well. */
 export const linesOfHost = (text: string, name: string): string | undefined => {
   const { hosts } = partsOf(text)
-  const host = isMap(hosts) ? hosts.items.find((pair) => nameKeyOf(pair) === sameNameKey(name)) : undefined
-  if (!host || !isMap(hosts) || hosts.flow === true) return undefined
+  const host = isMap(hosts) && hosts.flow !== true ? meantBy(name, hosts) : undefined
+  if (!host) return undefined
   return text.slice(...linesOfBlock(text, host))
 }
 
@@ -91,7 +92,10 @@ const partsOf = (text: string): Parts => {
   return { key, hosts: key?.value, isBlock, data: document.toJS() as Record<string, unknown> }
 }
 
-const nameKeyOf = ({ key }: Pair): string => sameNameKey(keyText(key) ?? '')
+/** The host of a name; of two that differ in letter case alone, which no file may have, the one that is spelled so. */
+const meantBy = (name: string, { items }: YAMLMap): Pair | undefined =>
+  items.find(({ key }) => keyText(key) === name) ??
+  items.find(({ key }) => sameNameKey(keyText(key) ?? '') === sameNameKey(name))
 
 /** The same data without what only an object in memory can hold, such as a key whose value is undefined. */
 const plain = (data: unknown): unknown => JSON.parse(JSON.stringify(data))

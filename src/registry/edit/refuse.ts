@@ -78,16 +78,20 @@ const isTaken = (
   )
 }
 
-/** @throws DproxyError HOST_UNKNOWN for the first name that is not in the file */
-export const refuseUnknown = (names: readonly string[], file: string, document: ConfigDocument): void => {
+/**
+ * Names as the file spells them.
+ * @throws DproxyError HOST_UNKNOWN for the first one that is not in the file
+ */
+export const namesAsIn = (file: string, document: ConfigDocument, names: readonly string[]): string[] => {
   const known = namesIn(document)
-  const keys = new Set(known.map(sameNameKey))
-  const name = names.find((each) => !keys.has(sameNameKey(each)))
-  if (name === undefined) return
-  const near = nearest(name, known)
-  const what = `no host of ${printable(file)} is named "${printable(name)}"`
-  throw new DproxyError('HOST_UNKNOWN', near === undefined ? what : `${what}; did you mean "${near}"?`, {
-    hint: known.length === 0 ? 'it has no hosts' : `its hosts are ${printable(list(known))}`,
+  return names.map((name) => {
+    const own = known.includes(name) ? name : known.find((each) => sameNameKey(each) === sameNameKey(name))
+    if (own !== undefined) return own
+    const near = nearest(name, known)
+    const what = `no host of ${printable(file)} is named "${printable(name)}"`
+    throw new DproxyError('HOST_UNKNOWN', near === undefined ? what : `${what}; did you mean "${near}"?`, {
+      hint: known.length === 0 ? 'it has no hosts' : `its hosts are ${printable(list(known))}`,
+    })
   })
 }
 

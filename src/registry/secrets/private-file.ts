@@ -47,6 +47,10 @@ export const refuseOpenToOthers = (path: string, found: Stats): void => {
  */
 export const writePrivate = async (path: string, text: string): Promise<void> => {
   const beside = `${path}.new`
+  // What we could not read again would be lost, and with it all that was in the file before.
+  if (Buffer.byteLength(text) > LARGEST_BYTES) {
+    throw refused(path, 'would be larger than 1 MiB; it was left as it is', 'remove what is not needed')
+  }
   try {
     await makeDirs(dirname(path))
     // What a killed writer left.

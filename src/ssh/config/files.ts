@@ -30,11 +30,13 @@ export const certificateFilesOf = (
 }
 
 /** The user's known_hosts files, then the machine's. Unlike the others, `ssh -G` prints them expanded. */
-export const knownHostsFilesOf = ({ knownHostsFiles }: Target, config: SshConfig): readonly string[] =>
-  knownHostsFiles ?? [
-    ...namesIn(config.one('userknownhostsfile') ?? '~/.ssh/known_hosts ~/.ssh/known_hosts2'),
-    ...namesIn(config.one('globalknownhostsfile') ?? '/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2'),
-  ]
+export const knownHostsFilesOf = ({ knownHostsFiles }: Target, config: SshConfig): readonly string[] => {
+  if (knownHostsFiles) return knownHostsFiles
+  const ours = namesIn(config.one('userknownhostsfile') ?? '~/.ssh/known_hosts ~/.ssh/known_hosts2')
+  const all = config.one('globalknownhostsfile') ?? '/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2'
+  // A key that is accepted goes into the first file, and must never go into the machine's.
+  return [...(ours.length > 0 ? ours : ['/dev/null']), ...namesIn(all)]
+}
 
 /** Which agent to ask, as IdentityAgent says; `ssh -G` has expanded all of it but `$VARIABLE`. */
 export const agentOf = (

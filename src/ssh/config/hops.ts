@@ -47,8 +47,16 @@ export const refuseCircle = (target: Target | HopTarget): void => {
   const cameFrom = cameFromOf(target)
   if (!cameFrom.some((hop) => isSame(hop, target))) return
   const name = nameOf(target)
+  const circle = `the jump hosts lead round in a circle: ${[...cameFrom, target].map(nameOf).join(' → ')}`
+  const [first, ...others] = cameFrom
+  if (others.length === 0 && first && 'proxyJump' in first && first.proxyJump !== null) {
+    throw resolveFailed(
+      circle,
+      `take ${name} out of its own \`proxyJump:\`, or name it there by another address`,
+    )
+  }
   throw resolveFailed(
-    `the jump hosts lead round in a circle: ${[...cameFrom, target].map(nameOf).join(' → ')}`,
+    circle,
     `let ${name} be reached directly: put "ProxyJump none" under "Host ${printable(target.destination)}", above the other`,
   )
 }

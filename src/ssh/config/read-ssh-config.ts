@@ -58,6 +58,8 @@ const sshG = async (
   env: Env,
   signal: AbortSignal,
 ): Promise<string> => {
+  // Nobody would listen to a child that is started after the wait for it was given up.
+  signal.throwIfAborted()
   // -T: no remark about the missing terminal. ControlPath is not used, but printed expanded: it tells what
   // the token %C stands for, whose recipe differs between versions.
   const ssh = execa('ssh', ['-G', '-T', '-o', 'ControlPath=%C', ...words], {

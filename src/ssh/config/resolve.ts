@@ -112,7 +112,10 @@ const keepAliveOf = ({ keepAlive }: Target, config: SshConfig): Resolved['keepAl
   misses: keepAlive.misses ?? config.number('serveralivecountmax', 1) ?? DEFAULT_KEEP_ALIVE.misses,
 })
 
+// A day is as good as for ever, and Node's timers fire at once beyond 24 of them.
+const LONGEST_WAIT_MS = 86_400_000
+
 const milliseconds = (config: SshConfig, keyword: string): number | undefined => {
   const seconds = config.number(keyword, 1)
-  return seconds === undefined ? undefined : seconds * 1000
+  return seconds === undefined ? undefined : Math.min(seconds * 1000, LONGEST_WAIT_MS)
 }

@@ -16,6 +16,7 @@ export class Examination {
    * @throws the signal's reason only
    */
   async check<T>(stage: DoctorStage, work: (notes: Notes) => Promise<T>): Promise<T | undefined> {
+    this.#signal.throwIfAborted()
     const open = this.begin(stage)
     try {
       const found = await work(open.notes)

@@ -33,6 +33,7 @@ export const examine = async (
   const { env, agentSocket, signal } = options
   const exam = new Examination(hear, signal)
   await exam.check('config', (notes) => lookAtConfig(definition, options.configFiles, env, notes))
+  signal.throwIfAborted()
   const keys = await whereKeysAre(definition, options)
   await exam.check('key files', (notes) => lookAtKeyFiles(keys, notes))
   await exam.check('agent', (notes) => lookAtAgent(keys, agentSocket, notes, signal))
@@ -69,6 +70,7 @@ const connected = async (
   options: DoctorOptions,
   exam: Examination,
 ): Promise<LinkLane | undefined> => {
+  options.signal.throwIfAborted()
   const connecting = new Connecting(exam, definition.transport)
   const { onStage, onResolved, onFact } = connecting
   try {

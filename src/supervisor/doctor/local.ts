@@ -3,6 +3,7 @@ import { asDproxyError } from '../../base/errors.js'
 import { couldListen } from '../../base/unix-socket.js'
 import { ControlClient } from '../../control/client.js'
 import type { HostDefinition, HostStatus } from '../../control/messages.js'
+import { shellWord } from '../../registry/shell-word.js'
 import type { Examination } from './examination.js'
 import type { Notes } from './report.js'
 
@@ -30,7 +31,7 @@ export const lookAround = async (
     if (found.running) return tellState(definition, found.host, notes)
     const { code, message, hint } = found.failure
     if (code !== 'SUPERVISOR_DOWN') return notes.warn({ code, message, hint: hint ?? null })
-    return notes.fact(`none runs; this starts one: dproxy up ${definition.typed}`)
+    return notes.fact(`none runs; this starts one: dproxy up ${shellWord(definition.typed)}`)
   })
 }
 
@@ -49,10 +50,12 @@ const lookAtSocket = async (
   )
 }
 
-const lookAtDocker = ({ socket, name }: HostDefinition, env: Env, notes: Notes): void => {
+const lookAtDocker = ({ socket, name, typed }: HostDefinition, env: Env, notes: Notes): void => {
   const own = `unix://${socket}`
   const { DOCKER_HOST: host, DOCKER_CONTEXT: context } = env
-  const hint = `eval "$(dproxy env ${name})"`
+  // A host that is in no file has a socket to name only while it runs.
+  const first = typed === name ? '' : `dproxy up ${shellWord(typed)} && `
+  const hint = `${first}eval "$(dproxy env ${name})"`
   // Docker's command line lets DOCKER_HOST win over DOCKER_CONTEXT, and both over the context of its config.
   if (host === own) return notes.fact('DOCKER_HOST points here')
   if (host)
@@ -63,9 +66,13 @@ const lookAtDocker = ({ socket, name }: HostDefinition, env: Env, notes: Notes):
 }
 
 const tellState = ({ typed }: HostDefinition, host: HostStatus | undefined, notes: Notes): void => {
-  if (!host) return notes.fact(`it runs, but not this host; this starts it: dproxy up ${typed}`)
+  if (!host) return notes.fact(`it runs, but not this host; this starts it: dproxy up ${shellWord(typed)}`)
   notes.fact(`runs this host: ${host.state}`)
   if (host.state === 'up' || !host.lastError) return undefined
   const { code, message, hint } = host.lastError
-  return notes.warn({ code, message: `it is ${host.state}: ${message}`, hint: hint ?? `dproxy up ${typed}` })
+  return notes.warn({
+    code,
+    message: `it is ${host.state}: ${message}`,
+    hint: hint ?? `dproxy up ${shellWord(typed)}`,
+  })
 }

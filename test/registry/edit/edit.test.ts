@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { addHosts, convertSingleHost, removeHosts, replaceText } from '../../../src/registry/edit/edit.js'
+import {
+  addHosts,
+  convertSingleHost,
+  removalOf,
+  removeHosts,
+  replaceText,
+} from '../../../src/registry/edit/edit.js'
 import { Desk, failureOf } from '../support.js'
 
 const ONE = 'hosts:\n  prod: {ssh: prod.example}\n'
@@ -18,7 +24,7 @@ test('a host is added and removed, and the file is then what it was', async () =
   const file = await desk.write(desk.userConfig, ONE)
   expect(await addHosts(file, [named('lab')], options(desk))).toBe(file)
   expect((await desk.load()).hosts.map(({ name }) => name)).toEqual(['prod', 'lab'])
-  await removeHosts(file, ['LAB'], desk.env)
+  await removeHosts(file, ['LAB'], desk)
   expect(await readFile(file, 'utf8')).toBe(ONE)
 })
 
@@ -30,7 +36,7 @@ test('a file made anew loads, also once it is empty of hosts again', async () =>
     expect((await desk.load(file)).hosts).toHaveLength(1)
     const text = await readFile(file, 'utf8')
     expect(text.startsWith('# yaml-language-server: $schema=')).toBe(name.endsWith('yaml'))
-    await removeHosts(file, ['lab'], desk.env)
+    await removeHosts(file, ['lab'], desk)
     expect((await desk.load(file)).hosts).toEqual([])
     await addHosts(file, [named('lab')], options(desk))
     expect(await readFile(file, 'utf8')).toBe(text)
@@ -116,14 +122,14 @@ test.each([
 test('a faulty host can be removed, and then the file loads', async () => {
   await using desk = await Desk.create()
   const file = await desk.write(desk.userConfig, 'hosts:\n  a: {ssh: a}\n  b: {shs: b}\n')
-  await removeHosts(file, ['b'], desk.env)
+  await removeHosts(file, ['b'], desk)
   expect((await desk.load()).hosts.map(({ name }) => name)).toEqual(['a'])
 })
 
 test('a host that is not there cannot be removed, nor any that was named beside it', async () => {
   await using desk = await Desk.create()
   const file = await desk.write(desk.userConfig, ONE)
-  expect(await failureOf(() => removeHosts(file, ['prod', 'prdo'], desk.env))).toMatchObject({
+  expect(await failureOf(() => removeHosts(file, ['prod', 'prdo'], desk))).toMatchObject({
     code: 'HOST_UNKNOWN',
     message: `no host of ${file} is named "prdo"; did you mean "prod"?`,
   })
@@ -211,4 +217,25 @@ test('a single-host file with Windows line ends becomes comments, line for line'
     '# ssh_user: u',
     '',
   ])
+})
+
+test('of two names that differ in letter case alone, the one that is spelled so is removed', async () => {
+  await using desk = await Desk.create()
+  const file = await desk.write(desk.userConfig, 'hosts:\n  a: {ssh: x}\n  A: {ssh: y}\n')
+  await removeHosts(file, ['A'], desk)
+  expect(await readFile(file, 'utf8')).toBe('hosts:\n  a: {ssh: x}\n')
+})
+
+test('hosts are not removed from a file that was changed since they were looked at', async () => {
+  await using desk = await Desk.create()
+  const file = await desk.write(desk.userConfig, ONE)
+  const removal = await removalOf(file, ['PROD'], desk.env)
+  expect(removal).toEqual({ before: ONE, names: ['prod'] })
+  await writeFile(file, `${ONE}  # more of prod\n`)
+  expect(
+    await failureOf(() => removeHosts(file, ['PROD'], { env: desk.env, seen: removal.before })),
+  ).toMatchObject({
+    code: 'CONFIG_CHANGED',
+  })
+  expect(await readFile(file, 'utf8')).toBe(`${ONE}  # more of prod\n`)
 })

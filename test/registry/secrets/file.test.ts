@@ -276,3 +276,13 @@ test('the passphrase is the first line of the file that the environment names, i
   expect(unasked.message).toContain('nobody can be asked here')
   expect(unasked.hint).toContain('DPROXY_SECRETS_PASSPHRASE_FILE')
 })
+
+test('a file that could not be read again is not written, and what is stored stays', async () => {
+  await using dir = await TempDir.create()
+  const path = await filled(dir)
+  const store = storeAt(path)
+  const failure = await failureOf(store.set(PASSPHRASE, 'x'.repeat(900 * 1024), calm()))
+  expect(failure).toMatchObject({ code: 'SECRET_STORE_FAILED' })
+  expect(failure.message).toContain('would be larger than 1 MiB; it was left as it is')
+  expect(await storeAt(path).list(calm())).toEqual([PASSWORD])
+})

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { chmod, readFile } from 'node:fs/promises'
 import { hostname, userInfo } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { ownUid, ownUserName } from '../../../src/base/paths.js'
 import { resolveTarget } from '../../../src/ssh/config/resolve.js'
@@ -69,7 +70,8 @@ describeWith(['sshd'], "ssh's own configuration", () => {
     ['HostKeyAlias The-Alias', { hostKeyName: { host: 'prod', port: 22, alias: 'the-alias' } }],
     [
       'UserKnownHostsFile none',
-      { knownHostsFiles: expect.not.arrayContaining([`${HOME}/.ssh/known_hosts`]) as [] },
+      // Not the machine's file first, where a key that is accepted would be stored.
+      { knownHostsFiles: ['/dev/null', '/etc/ssh/ssh_known_hosts', '/etc/ssh/ssh_known_hosts2'] },
     ],
     ['RevokedHostKeys /etc/ssh/revoked', { revokedHostKeysFile: '/etc/ssh/revoked' }],
     ['RevokedHostKeys "~/those revoked"', { revokedHostKeysFile: `${HOME}/those revoked` }],
@@ -78,6 +80,8 @@ describeWith(['sshd'], "ssh's own configuration", () => {
     ['RevokedHostKeys none', { revokedHostKeysFile: null }],
     ['ServerAliveInterval 2m', { keepAlive: { intervalMs: 120_000, misses: 3 } }],
     ['ServerAliveInterval 0', { keepAlive: { intervalMs: 15_000, misses: 3 } }],
+    ['ServerAliveInterval 4000000', { keepAlive: { intervalMs: 86_400_000, misses: 3 } }],
+    ['ConnectTimeout 4000000', { connectTimeoutMs: 86_400_000 }],
     ['ServerAliveCountMax 7', { keepAlive: { intervalMs: 15_000, misses: 7 } }],
     ['ConnectTimeout 1m', { connectTimeoutMs: 60_000 }],
     ['PubkeyAuthentication no', { methods: ['keyboard-interactive', 'password'] }],
@@ -179,6 +183,22 @@ describeWith(['sshd'], "ssh's own configuration", () => {
     const pid = Number(await readFile(desk.path('pid'), 'utf8'))
     expect(pid).toBeGreaterThan(0)
     await until('the command is gone', () => !isAlive(pid))
+  })
+
+  test('is not asked at all when the wait for it was given up before', async () => {
+    await using desk = await Desk.create('Host other\n  User wrong\n')
+    const unheard: unknown[] = []
+    const hear = (failure: unknown) => unheard.push(failure)
+    process.on('unhandledRejection', hear)
+    try {
+      const over = AbortSignal.abort(new Error('given up'))
+      await expect(resolveTarget(target('prod'), desk.env(), over)).rejects.toThrow('given up')
+      // A child that was started all the same would be killed, and tell so a moment later.
+      await sleep(300)
+      expect(unheard).toEqual([])
+    } finally {
+      process.off('unhandledRejection', hear)
+    }
   })
 
   test('gives way to each thing that the target says itself', async () => {
