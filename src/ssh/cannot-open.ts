@@ -1,10 +1,11 @@
 import { DproxyError } from '../base/errors.js'
 import { printable } from '../base/text.js'
+import { sshLine } from './ssh-line.js'
 import { address, where, type Resolved } from './target.js'
 
 export const PROBE_RESULTS = ['listening', 'usable', 'denied', 'other', 'missing', 'unknown'] as const
-/** What stands at the remote socket's path, as the remote user sees it. */
-export type RemoteProbe = (typeof PROBE_RESULTS)[number]
+/** What stands at the remote socket's path, as the remote user sees it; or that the user must first change a password. */
+export type RemoteProbe = (typeof PROBE_RESULTS)[number] | 'password expired'
 
 // RFC 4254 section 5.1: the reason of SSH_MSG_CHANNEL_OPEN_FAILURE.
 const ADMINISTRATIVELY_PROHIBITED = 1
@@ -19,6 +20,14 @@ export const cannotOpen = (
   const there = where(resolved)
   const details = { stage: 'engine', cause: failure } as const
   const enable = 'let sshd_config there say AllowStreamLocalForwarding yes'
+  if (probe === 'password expired') {
+    // Not an ENGINE_*: what sshd forbids it forbids for as long as this connection lasts.
+    return new DproxyError(
+      'LOGIN_REFUSED',
+      `the password of ${resolved.user} has expired, and until it is changed sshd on ${there} lets nothing through`,
+      { stage: 'login', cause: failure, hint: `change it there: ${sshLine(resolved)}` },
+    )
+  }
   if (reasonOf(failure) === ADMINISTRATIVELY_PROHIBITED) {
     return new DproxyError('ENGINE_UNREACHABLE', `sshd on ${there} forbids forwarding to ${path}`, {
       ...details,
@@ -87,7 +96,7 @@ export const cannotGoOn = (
       cause: failure,
       hint: prohibited
         ? 'let its sshd_config say AllowTcpForwarding yes, and PermitOpen name that address'
-        : `try it there: ssh ${jump.alias} nc -vz ${next.host} ${next.port}`,
+        : `try it there: ${sshLine(jump)} nc -vz ${next.host} ${next.port}`,
     },
   )
 }

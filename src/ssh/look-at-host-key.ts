@@ -11,6 +11,7 @@ import { judge, type Verdict } from './known-hosts/judge.js'
 import { readKnownHosts, type KnownHost } from './known-hosts/read.js'
 import type { LaneOptions } from './lane-options.js'
 import { openBySsh2 } from './open-lane.js'
+import { sshLine } from './ssh-line.js'
 import { address, type Resolved, type Target } from './target.js'
 import { wayTo } from './way.js'
 
@@ -66,7 +67,10 @@ const keyShownAt = async (
         algorithms: algorithmsOf(resolved, hostKeyOrder(known, resolved.algorithms.serverHostKey)),
       }
       return new Promise<Buffer>((resolve, reject) => {
-        client.once('error', (failure) => reject(noKey(resolved, failure.message)))
+        client.once('error', (failure) => {
+          // What carries the connection has its own reason: a jump host, a program.
+          reject(failure instanceof DproxyError ? failure : noKey(resolved, failure.message))
+        })
         client.once('close', () => reject(noKey(resolved, 'it hung up')))
         const hostVerifier = (key: Buffer, accept: (ok: boolean) => void) => {
           resolve(Buffer.from(key))
@@ -84,5 +88,5 @@ const keyShownAt = async (
 const noKey = (resolved: Resolved, why: string): DproxyError =>
   new DproxyError('HANDSHAKE_FAILED', `${address(resolved)} showed no host key: ${printable(why)}`, {
     stage: 'host key',
-    hint: `is that port an SSH server's? see what ssh says: ssh -v ${resolved.alias}`,
+    hint: `is that port an SSH server's? see what ssh says: ${sshLine(resolved, '-v')}`,
   })

@@ -1,6 +1,9 @@
 import { DproxyError } from '../base/errors.js'
+import { unless } from '../base/timeout.js'
 import { fingerprint, keyType } from './known-hosts/fingerprint.js'
+import { judge } from './known-hosts/judge.js'
 import { learnHostKey } from './known-hosts/learn.js'
+import { readKnownHosts } from './known-hosts/read.js'
 import type { Ask } from './person.js'
 import { address, type Resolved } from './target.js'
 
@@ -18,6 +21,20 @@ export const mayTrust = async (
 ): Promise<boolean> => {
   const shown = unknownKeyOf(failure)
   if (!ask || !shown || resolved.neverAskHostKey) return false
+  const id = JSON.stringify([resolved.hostKeyName, resolved.knownHostsFiles, shown.toString('base64')])
+  return inTurn(id, signal, async () => {
+    // Somebody was asked about the same key just before, for another host behind the same jump host.
+    if (judge(await readKnownHosts(resolved, signal), shown).kind === 'known') return true
+    return isAccepted(resolved, shown, ask, signal)
+  })
+}
+
+const isAccepted = async (
+  resolved: Resolved,
+  shown: Buffer,
+  ask: Ask,
+  signal: AbortSignal,
+): Promise<boolean> => {
   const [file] = resolved.knownHostsFiles
   const answers = await ask(
     {
@@ -41,6 +58,21 @@ export const mayTrust = async (
   await learnHostKey(resolved, shown)
   return true
 }
+
+const TURNS = new Map<string, Promise<void>>()
+
+/** Runs `work` after all that came before by the same id. */
+const inTurn = <T>(id: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> => {
+  const mine = (TURNS.get(id) ?? Promise.resolve()).then(() => {
+    signal.throwIfAborted()
+    return work()
+  })
+  const over = mine.then(nothing, nothing).then(() => void (TURNS.get(id) === over && TURNS.delete(id)))
+  TURNS.set(id, over)
+  return unless([signal], mine)
+}
+
+const nothing = (): void => undefined
 
 /** The key that was refused because it is not known. */
 export class UnknownHostKey extends DproxyError {

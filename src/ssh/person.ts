@@ -30,8 +30,8 @@ export interface StoredSecrets {
   /** The passphrase of the private key in `keyFile` (absolute). */
   passphrase(keyFile: string, signal: AbortSignal): Promise<Stored>
   password(signal: AbortSignal): Promise<Stored>
-  /** The command line that stores one. */
-  toStore(kind: 'passphrase' | 'password'): string
+  /** The command line that stores one; null where a command of the config gives it, and no store is looked at. */
+  toStore(kind: 'passphrase' | 'password'): string | null
 }
 
 export type Stored =

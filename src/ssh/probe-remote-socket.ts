@@ -31,7 +31,7 @@ export const probeRemoteSocket = async (client: Client, path: string): Promise<R
         return output(channel)
       },
     )
-    return resultOf(said)
+    return resultOf(said.out, said.err)
   } catch {
     return 'unknown'
   } finally {
@@ -40,9 +40,14 @@ export const probeRemoteSocket = async (client: Client, path: string): Promise<R
 }
 
 /** What the command's output says; a login shell may greet first, so only its last word counts. */
-export const resultOf = (said: string): RemoteProbe => {
+export const resultOf = (said: string, complaint = ''): RemoteProbe => {
   const word = said.trim().split(/\s+/u).at(-1)
-  return PROBE_RESULTS.find((result) => result === word) ?? 'unknown'
+  const result = PROBE_RESULTS.find((known) => known === word)
+  // passwd(1) or sshd runs instead of the command.
+  return (
+    result ??
+    (/password (?:has )?expired|password change required/iu.test(complaint) ? 'password expired' : 'unknown')
+  )
 }
 
 const exec = (client: Client, command: string): Promise<ClientChannel> =>
@@ -50,14 +55,20 @@ const exec = (client: Client, command: string): Promise<ClientChannel> =>
     client.exec(command, (failure, channel) => (failure ? reject(failure) : resolve(channel)))
   })
 
-const output = (channel: ClientChannel): Promise<string> =>
+const output = (channel: ClientChannel): Promise<{ out: string; err: string }> =>
   new Promise((resolve) => {
-    let said = ''
-    channel.stderr.resume()
-    channel.on('data', (chunk: Buffer) => {
-      said += chunk.toString('latin1')
-      // A flood is not read to its end.
-      if (said.length > 64 * 1024) channel.close()
+    let [out, err] = ['', '']
+    // A flood is not read to its end.
+    const stopFlood = () => {
+      if (out.length + err.length > 64 * 1024) channel.close()
+    }
+    channel.stderr.on('data', (chunk: Buffer) => {
+      err += chunk.toString('latin1')
+      stopFlood()
     })
-    channel.once('close', () => resolve(said))
+    channel.on('data', (chunk: Buffer) => {
+      out += chunk.toString('latin1')
+      stopFlood()
+    })
+    channel.once('close', () => resolve({ out, err }))
   })

@@ -29,7 +29,7 @@ export const wayTo = async (
   logIn: LogIn,
 ): Promise<Way> => {
   const { route, host, connectTimeoutMs } = resolved
-  const { env, onFact, signal } = options
+  const { agentSocket, env, onFact, signal } = options
   switch (route.kind) {
     case 'direct': {
       const addresses = await addressesOf(host, connectTimeoutMs, signal)
@@ -41,8 +41,12 @@ export const wayTo = async (
       }
       return { dial, close: nothing }
     }
-    case 'command':
-      return { dial: () => openProxyCommand(route.words, { env, resolved, signal }), close: nothing }
+    case 'command': {
+      // The agent of whoever asked: the one in our own environment may be gone with its session.
+      const withAgent = { ...env, SSH_AUTH_SOCK: agentSocket ?? undefined }
+      const dial = () => openProxyCommand(route.words, { env: withAgent, resolved, signal })
+      return { dial, close: nothing }
+    }
     case 'jump': {
       const jump = await openJumps(route.hops, target, options, logIn)
       return through(jump, resolved, signal)

@@ -1,3 +1,4 @@
+import { execa } from 'execa'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { chmod, rename, writeFile } from 'node:fs/promises'
@@ -10,9 +11,11 @@ import { cannotOpen } from '../../src/ssh/cannot-open.js'
 import type { Resolved } from '../../src/ssh/target.js'
 import { startEngine, text } from '../proxy/support.js'
 import { describeWith } from '../testbed/describe-with.js'
+import { noPamUser, PamUser } from '../testbed/pam-user.js'
 import { Sshd } from '../testbed/sshd.js'
 import { skippedTitle } from '../testbed/skipped.js'
 import { TempDir } from '../testbed/temp-dir.js'
+import { NO_SECRETS } from './no-secrets.js'
 import { laneTo, never, targetOf } from './support.js'
 
 const failureAt = async (scope: Scope, sshd: Sshd, path: string, user = sshd.user) => {
@@ -55,6 +58,29 @@ describeWith(['sshd'], 'a remote socket', () => {
       message: `there is no ${path} on ${there()}`,
     })
   })
+
+  test.skipIf(noPamUser() !== undefined)(
+    'of a user whose password has expired cannot be reached, and that is said',
+    async () => {
+      await using scope = new Scope()
+      const user = scope.use(await PamUser.create())
+      const options = ['UsePAM yes', 'PasswordAuthentication yes']
+      const strict = scope.use(await Sshd.start({ hostKeyTypes: ['ed25519'], options }))
+      // As if it had last been changed in 1970.
+      await execa('chage', ['-d', '0', user.name])
+      const password = { kind: 'found', value: user.password, from: 'the test' } as const
+      const target = targetOf(strict, { user: user.name, identityFiles: [], identitiesOnly: true })
+      const lane = await laneTo(scope, target, {
+        secretsOf: () => ({ ...NO_SECRETS, password: async () => password }),
+      })
+      await expect(lane.openStream((await at(scope)).path, never)).rejects.toMatchObject({
+        code: 'LOGIN_REFUSED',
+        stage: 'login',
+        message: expect.stringMatching(/^the password of \S+ has expired/u) as string,
+        hint: `change it there: ssh -p ${strict.port} ${user.name}@127.0.0.1`,
+      })
+    },
+  )
 
   test('that is a file or a directory is said to be no socket', async () => {
     await using scope = new Scope()

@@ -1,7 +1,7 @@
 import { printable } from '../../base/text.js'
 import type { Stored } from '../person.js'
 import { where } from '../target.js'
-import type { Context } from './context.js'
+import type { Context, LoginHelp } from './context.js'
 import type { Problem } from './story.js'
 
 /** A host's stored password, looked up once in a login and used once. */
@@ -33,8 +33,14 @@ export const noPassword = (stored: Stored, { resolved: { typed }, help }: Contex
         of: 'answer',
         code: 'LOGIN_NEEDS_PERSON',
         why: 'no password is stored, and nobody can be asked for one',
-        hint: printable(`${onTerminal}; or store it: ${help.secrets.toStore('password')}`),
+        hint: printable(`${onTerminal}; or ${toGive('password', 'store it', help)}`),
       }
+}
+
+/** How a secret is given that is missing or wrong, as a clause. */
+export const toGive = (kind: 'passphrase' | 'password', verb: string, { secrets }: LoginHelp): string => {
+  const command = secrets.toStore(kind)
+  return command === null ? `let the ${kind}Command of the config print the right one` : `${verb}: ${command}`
 }
 
 /** Nobody typed what was asked for. */

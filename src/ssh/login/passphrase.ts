@@ -3,6 +3,7 @@ import { printable } from '../../base/text.js'
 import { where } from '../target.js'
 import type { Context } from './context.js'
 import type { KeyFile } from './key-file.js'
+import { toGive } from './knowledge.js'
 import { Stopped, type Problem } from './story.js'
 import { unlock, openKey, type Unlocked } from './unlock.js'
 
@@ -118,4 +119,4 @@ const noUse = ({ file }: KeyFile, why: string): Problem => ({
 })
 
 const advice = ({ file }: KeyFile, { help }: Context): string =>
-  printable(`load it into your agent: ssh-add ${file}; or store it: ${help.secrets.toStore('passphrase')}`)
+  printable(`load it into your agent: ssh-add ${file}; or ${toGive('passphrase', 'store it', help)}`)

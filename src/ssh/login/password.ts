@@ -2,7 +2,7 @@ import type { AnyAuthMethod } from 'ssh2'
 import { printable } from '../../base/text.js'
 import { where } from '../target.js'
 import type { Context } from './context.js'
-import { noPassword, notGiven, type StoredPassword } from './knowledge.js'
+import { noPassword, notGiven, toGive, type StoredPassword } from './knowledge.js'
 import { Stopped } from './story.js'
 import type { Way } from './way.js'
 
@@ -67,6 +67,6 @@ export class Password implements Way {
 export const hintFor = (what: string, { resolved: { typed }, help }: Context): string =>
   printable(
     what.includes(' from ')
-      ? `store the right one: ${help.secrets.toStore('password')}; or ask ssh itself which user and password it takes`
+      ? `${toGive('password', 'store the right one', help)}; or ask ssh itself which user and password it takes`
       : `try again: dproxy up ${typed}`,
   )

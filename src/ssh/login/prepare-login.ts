@@ -2,6 +2,7 @@ import type { AnyAuthMethod, AuthHandlerMiddleware, Client } from 'ssh2'
 import { DproxyError } from '../../base/errors.js'
 import { printable } from '../../base/text.js'
 import type { PersonAsked } from '../login-clock.js'
+import { sshLine } from '../ssh-line.js'
 import { where, type Resolved } from '../target.js'
 import type { Context, LoginHelp } from './context.js'
 import { gatherIdentities } from './identities.js'
@@ -118,7 +119,7 @@ class Attempt implements Login {
         of: 'answer',
         code: 'LOGIN_REFUSED',
         why: `${printable(where(resolved))} wants a new password${said === '' ? '' : `: ${said}`}`,
-        hint: printable(`change it there first: ssh -p ${resolved.port} ${resolved.user}@${resolved.host}`),
+        hint: `change it there first: ${sshLine(resolved)}`,
       }
       this.#hangUp()
     })
@@ -145,9 +146,7 @@ class Attempt implements Login {
       return refusalOf(this.#context, words && `then it hung up: ${words}`)
     return new DproxyError('HANDSHAKE_FAILED', `${to} hung up during the login: ${words}`, {
       stage: 'login',
-      hint: printable(
-        `look at its log (journalctl -u ssh), or try: ssh -v -p ${resolved.port} ${resolved.user}@${resolved.host}`,
-      ),
+      hint: `look at its log (journalctl -u ssh), or try: ${sshLine(resolved, '-v')}`,
     })
   }
 

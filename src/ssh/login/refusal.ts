@@ -1,5 +1,6 @@
 import { DproxyError } from '../../base/errors.js'
 import { list, printable } from '../../base/text.js'
+import { sshLine } from '../ssh-line.js'
 import { LOGIN_METHODS, where } from '../target.js'
 import type { Context } from './context.js'
 import type { Problem, Story, Tried } from './story.js'
@@ -11,7 +12,7 @@ import type { Problem, Story, Tried } from './story.js'
  */
 export const refusalOf = (context: Context, last = ''): DproxyError => {
   const parts = [opening(context), ...stillTakes(context), ...reasons(context.story, 'answer'), last]
-  const { code, hint } = verdict(context)
+  const { code, hint } = verdict(context, last)
   return new DproxyError(code, parts.filter((part) => part !== '').join('; '), { stage: 'login', hint })
 }
 
@@ -70,13 +71,14 @@ const stillTakes = ({ resolved, story }: Context): string[] => {
 
 const isKnown = (method: string): boolean => LOGIN_METHODS.some((ours) => ours === method)
 
-const verdict = (context: Context): Pick<Problem, 'code' | 'hint'> => {
+const verdict = (context: Context, last: string): Pick<Problem, 'code' | 'hint'> => {
   const { resolved, story } = context
   const { stopped, problems, tried, accepts } = story
   if (typeof stopped === 'object') return stopped
   const answer = tried.find(({ kind, result }) => kind === 'answer' && result === 'refused')
   if (answer) return { code: 'LOGIN_REFUSED', hint: answer.hint ?? '' }
   if (tried.some(({ result }) => result === 'not admitted')) return notAdmitted(context)
+  if (/too many/iu.test(last)) return tooMany
   for (const code of ['LOGIN_PASSPHRASE', 'LOGIN_UNSUPPORTED', 'LOGIN_NEEDS_PERSON'] as const) {
     const problem = problems.find((each) => each.code === code)
     if (problem) return problem
@@ -86,7 +88,7 @@ const verdict = (context: Context): Pick<Problem, 'code' | 'hint'> => {
   if (accepts && !accepts.some(isKnown)) return leaveToOpenssh
   const hint =
     tried.length > 0
-      ? `is the user name right, and the key in that user's authorized_keys? try: ssh -p ${resolved.port} ${resolved.user}@${resolved.host}`
+      ? `is the user name right, and the key in that user's authorized_keys? try: ${sshLine(resolved)}`
       : 'start an ssh-agent and ssh-add a key, or name one with `identityFile:` or --ssh-key'
   return { code: 'LOGIN_REFUSED', hint: printable(hint) }
 }
@@ -97,6 +99,11 @@ const notAdmitted = ({ resolved }: Context): Pick<Problem, 'code' | 'hint'> => (
     `may ${resolved.user} log in there at all? its sshd_config (PermitRootLogin, AllowUsers) and its log tell: journalctl -u ssh`,
   ),
 })
+
+const tooMany = {
+  code: 'LOGIN_REFUSED',
+  hint: 'name the right key with `identityFile:` and `identitiesOnly: true`, or load fewer keys into the agent',
+} as const
 
 const leaveToOpenssh = {
   code: 'LOGIN_UNSUPPORTED',

@@ -201,6 +201,22 @@ describeWith(['sshd'], "ssh's own configuration", () => {
     }
   })
 
+  test('is not asked for by whoever has left, and no longer by whoever leaves meanwhile', async () => {
+    await using desk = await Desk.create()
+    const asked = desk.path('asked')
+    await chmod(await desk.write('ssh', `#!/bin/sh\necho $$ >${asked}\nexec sleep 600\n`), 0o755)
+    const env = desk.env({ PATH: `${desk.dir}:${process.env.PATH}` })
+    const left = AbortSignal.abort(new Error('left'))
+    await expect(resolveTarget(target('prod'), env, left)).rejects.toThrow('left')
+    const leaving = new AbortController()
+    const resolving = resolveTarget(target('prod'), env, leaving.signal)
+    resolving.catch(() => undefined)
+    const pid = await until('ssh is asked', async () => Number(await readFile(asked, 'utf8')))
+    leaving.abort(new Error('gone meanwhile'))
+    await expect(resolving).rejects.toThrow('gone meanwhile')
+    await until('ssh is gone', () => !isAlive(pid))
+  })
+
   test('gives way to each thing that the target says itself', async () => {
     await using desk = await Desk.create(`
       User deploy

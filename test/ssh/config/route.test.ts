@@ -156,8 +156,7 @@ describeWith(['sshd'], 'a chain of jump hosts', () => {
 
   test('that its own proxyJump leads round in a circle is mended there, not in the configuration of ssh', async () => {
     await using desk = await Desk.create()
-    const hop = { destination: 'prod', user: null, port: null }
-    await expect(desk.way(target('prod', { proxyJump: [hop] }))).rejects.toMatchObject({
+    await expect(desk.way(target('prod', { proxyJump: [hop('prod')] }))).rejects.toMatchObject({
       code: 'RESOLVE_FAILED',
       message: expect.stringMatching(/round in a circle: prod → prod$/u) as string,
       hint: 'take prod out of its own `proxyJump:`, or name it there by another address',

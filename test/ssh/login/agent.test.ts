@@ -10,7 +10,6 @@ import { Sshd } from '../../testbed/sshd.js'
 import { fakeAgent } from './fake-agent.js'
 import { attempt, keyMaker, logged, refused, resolvedTo } from './support.js'
 
-
 const blobOf = async (file: string): Promise<Buffer> =>
   Buffer.from((await readFile(`${file}.pub`, 'utf8')).split(' ')[1] ?? '', 'base64')
 
@@ -116,6 +115,7 @@ describeWith(['sshd'], 'a login with an agent', () => {
       expect(failure.message).toMatch(
         /refused all 6 keys offered: .*wrong 1 from the agent.*Too many authentication failures/u,
       )
+      expect(failure.hint).toMatch(/identityFile.*identitiesOnly/u)
     })
   })
 

@@ -266,7 +266,9 @@ describeWith(['sshd'], 'a login with key files', () => {
       code: 'LOGIN_REFUSED',
       stage: 'login',
       message: `nobody-of-this-name@127.0.0.1:${sshd.port} refused the only key offered: ${sshd.keyFile}`,
-      hint: expect.stringContaining(`ssh -p ${sshd.port} nobody-of-this-name@127.0.0.1`) as string,
+      hint: expect.stringContaining(
+        `ssh -i ${sshd.keyFile} -p ${sshd.port} nobody-of-this-name@prod.example.com`,
+      ) as string,
     })
   })
 

@@ -175,7 +175,7 @@ test('a password that must be changed is refused in words', async () => {
   const failure = await refused(scope, resolvedAt(port), { secrets: stored({ password: 'old' }) })
   expect(failure).toMatchObject({ code: 'LOGIN_REFUSED', stage: 'login' })
   expect(failure.message).toContain('wants a new password: Expired\\x1b[2J, choose anew')
-  expect(failure.hint).toContain(`ssh -p ${port} deploy@127.0.0.1`)
+  expect(failure.hint).toContain(`ssh -p ${port} deploy@prod.example.com`)
 })
 
 test('a server that hangs up on a login without a word has refused it', async () => {
