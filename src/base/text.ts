@@ -18,6 +18,12 @@ export const printable = (text: string): string =>
 /** As {@link printable}, for text of several lines: newlines stay, everything else is escaped. */
 export const printableLines = (text: string): string => text.split(/\r?\n/u).map(printable).join('\n')
 
+/** A word as any POSIX shell takes it when it is pasted (POSIX 2.2.2), safe to print. */
+export const shellWord = (word: string): string => {
+  const shown = printable(word)
+  return /^[\w@%+=:,./-]+$/u.test(shown) ? shown : `'${shown.replaceAll("'", `'\\''`)}'`
+}
+
 /** `1 stream`, `2 streams`. */
 export const count = (amount: number, noun: string): string => `${amount} ${noun}${amount === 1 ? '' : 's'}`
 

@@ -26,8 +26,8 @@ export class Questioner {
   readonly #answer: Answer
   readonly #canvas: Canvas
   readonly #one = pLimit(1)
-  /** The questions seen last, each with what takes it back. */
-  readonly #open = new Map<string, AbortController>()
+  /** The questions seen last, each with what takes it back, and when it has left the screen. */
+  readonly #open = new Map<string, { readonly taken: AbortController; readonly left: Promise<void> }>()
 
   constructor(io: Io, answer: Answer, canvas: Canvas) {
     this.#io = io
@@ -35,22 +35,25 @@ export class Questioner {
     this.#canvas = canvas
   }
 
-  /** Looks at all hosts that this command is about, as they are now. */
-  see(hosts: readonly { readonly name: string; readonly question: Question | null }[]): void {
+  /**
+   * Looks at all hosts that this command is about, as they are now. Resolves when what is not asked any more has
+   * left the screen.
+   */
+  async see(hosts: readonly { readonly name: string; readonly question: Question | null }[]): Promise<void> {
     if (!this.#io.ask) return
     const now = new Map<string, Asked>()
     for (const { name, question } of hosts) if (question) now.set(question.id, { host: name, question })
-    for (const [id, taken] of this.#open) {
-      if (now.has(id)) continue
+    const gone = [...this.#open].filter(([id]) => !now.has(id))
+    for (const [id, { taken }] of gone) {
       this.#open.delete(id)
       taken.abort(new Error('it is not asked any more'))
     }
     for (const [id, asked] of now) {
       if (this.#open.has(id)) continue
       const taken = new AbortController()
-      this.#open.set(id, taken)
-      void this.#one(() => this.#ask(asked, taken.signal))
+      this.#open.set(id, { taken, left: this.#one(() => this.#ask(asked, taken.signal)) })
     }
+    await Promise.all(gone.map(([, { left }]) => left))
   }
 
   async #ask({ host, question }: Asked, taken: AbortSignal): Promise<void> {

@@ -1,6 +1,5 @@
 import { DproxyError, type ExitCode } from '../base/errors.js'
-import { list, printable } from '../base/text.js'
-import { shellWord } from '../registry/shell-word.js'
+import { list, printable, shellWord } from '../base/text.js'
 import { text, type Words } from './command.js'
 import { registryOf } from './hosts.js'
 import type { Io } from './io.js'

@@ -1,7 +1,6 @@
 import { DproxyError } from '../base/errors.js'
-import { list, printable } from '../base/text.js'
+import { list, printable, shellWord } from '../base/text.js'
 import type { Host } from '../registry/host.js'
-import { shellWord } from '../registry/shell-word.js'
 import { text, type Command, type Words } from './command.js'
 import { askOnTerminal } from './ask-on-terminal.js'
 import type { Io } from './io.js'

@@ -55,7 +55,7 @@ export const upInForeground = async (
     // The log flows on while a person types, as it does in any shell.
     const still = { pause: () => undefined, resume: () => undefined }
     const asker = new Questioner(io, (id, answers) => supervisor.answer(id, answers), still)
-    supervisor.onChange(() => asker.see(supervisor.status().hosts))
+    supervisor.onChange(() => void asker.see(supervisor.status().hosts))
     const refused = await start(supervisor, hosts, lazy === true, io)
     wanted -= refused.length
     if (code === 0) code = refused[0] ?? 0

@@ -24,7 +24,7 @@ export interface Progress {
 
 /** Asks the person what the hosts' logins wait for. */
 interface Asker {
-  see(hosts: readonly HostStatus[]): void
+  see(hosts: readonly HostStatus[]): Promise<void>
 }
 
 /** Follows the supervisor until every host is up, has failed, or waits for its next try; fills in `outcomes`. */
@@ -38,7 +38,7 @@ export const followUntilSettled = async (
   const waiting = new Set([...outcomes].filter(([, { error }]) => !error).map(([name]) => name))
   if (waiting.size === 0) return
   for await (const { atMs, hosts } of watchUnlessStopped(client, signal)) {
-    asker.see(hosts.filter(({ name }) => waiting.has(name)))
+    await asker.see(hosts.filter(({ name, state }) => waiting.has(name) && !SETTLED.has(state)))
     const seen = new Map(hosts.map((host) => [host.name, host]))
     for (const name of waiting) {
       const outcome = outcomes.get(name)

@@ -86,5 +86,6 @@ const arrival = (
   const steps = stages.map(({ stage, ms }) => paint.dim(`${stage} ${formatDuration(ms)}`)).join(', ')
   const why = action === 'restarted' ? 'restarted  ' : ''
   if (state === 'up') return `${paint.green('✓ up')}  ${why}Docker ${cell(engine?.version)}  ${steps}`
-  return `${paint.red(`✗ ${lastError?.stage ?? state}`)}  ${steps}`.trimEnd()
+  const what = state === 'draining' ? 'stopped' : (lastError?.stage ?? state)
+  return `${paint.red(`✗ ${what}`)}  ${steps}`.trimEnd()
 }

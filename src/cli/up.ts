@@ -120,8 +120,8 @@ export const showTheWay = async (
 ): Promise<void> => {
   const done = new AbortController()
   const progress = showProgress(hosts, words, io)
+  const asker = new Questioner(io, (id, answers) => client.answer(id, answers), progress)
   try {
-    const asker = new Questioner(io, (id, answers) => client.answer(id, answers), progress)
     await followUntilSettled(
       client,
       outcomes,
@@ -131,6 +131,8 @@ export const showTheWay = async (
     )
   } finally {
     done.abort()
+    // What is still asked then is asked in vain: the host was stopped, or the supervisor is gone.
+    await asker.see([])
     progress.end()
   }
 }

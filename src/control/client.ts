@@ -210,7 +210,9 @@ const unreachable = (path: string, failure: Error): DproxyError => {
       hint: 'it belongs to another user; set DPROXY_RUNTIME_DIR to a directory of your own',
     })
   }
-  return new DproxyError('SUPERVISOR_DOWN', `the supervisor went away: ${failure.message}`, {
+  // Node's whole word for an answer that broke off.
+  const how = failure.message === 'aborted' ? '' : `: ${failure.message}`
+  return new DproxyError('SUPERVISOR_DOWN', `the supervisor went away${how}`, {
     ...details,
     hint: 'see: dproxy logs',
   })

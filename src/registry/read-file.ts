@@ -3,9 +3,8 @@ import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { DproxyError, errnoOf } from '../base/errors.js'
 import { ownUid } from '../base/paths.js'
-import { printable } from '../base/text.js'
+import { printable, shellWord } from '../base/text.js'
 import { isOwnPrivateGroup } from './private-group.js'
-import { shellWord } from './shell-word.js'
 
 // A thousand hosts fit; reading what is made to be slow still takes about a second at most.
 export const LARGEST_BYTES = 256 * 1024

@@ -1,4 +1,4 @@
-import { shellWord } from './known-hosts/refusal.js'
+import { shellWord } from '../base/text.js'
 import type { Resolved } from './target.js'
 
 /**

@@ -7,6 +7,7 @@ import { addressesOf, connectTcp } from './connect.js'
 import { resolvedFacts } from './facts.js'
 import type { Lane } from './lane.js'
 import type { Fact, LaneOptions } from './lane-options.js'
+import type { Ask } from './person.js'
 import { where, type Hop, type Resolved, type Target } from './target.js'
 
 /** How a host is reached, prepared as far as it can be before its own turn to log in has come. */
@@ -100,7 +101,17 @@ const openJump = async (
   let name = hop.destination
   const onFact = ({ text }: Pick<Fact, 'text'>) =>
     options.onFact?.({ stage: 'connect', text: `jump host ${name}: ${text}` })
-  const quiet = { ...options, onStage: nothing, onResolved: nothing, onFact: options.onFact && onFact }
+  const { ask } = options
+  const askOnTheWay: Ask = async (question, signal) =>
+    (await ask?.({ ...question, text: `On the way, at the jump host ${name}:\n${question.text}` }, signal)) ??
+    null
+  const quiet = {
+    ...options,
+    onStage: nothing,
+    onResolved: nothing,
+    onFact: options.onFact && onFact,
+    ask: ask && askOnTheWay,
+  }
   try {
     const jumpTarget = targetOfHop(hop, target, before !== undefined)
     const resolved = await resolveTarget(jumpTarget, options.env, options.signal)

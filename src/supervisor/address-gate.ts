@@ -9,8 +9,9 @@ const LOGINS_AT_ONCE = 6
 export class AddressGate {
   readonly #limits = new Map<string, LimitFunction>()
 
-  /** Rejects at once when `signal` aborts while `login` still waits for its turn. */
+  /** Rejects at once when `signal` aborts while `login` still waits for its turn, or has before. */
   async through<T>(name: string, login: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted()
     const limit = this.#limits.get(name) ?? pLimit(LOGINS_AT_ONCE)
     this.#limits.set(name, limit)
     const left = deferred<never>()

@@ -279,10 +279,11 @@ export class Link {
 
   async #settledInTime(settled: Promise<void>, signal: AbortSignal): Promise<void> {
     const connectTimeoutMs = this.#lane?.connectTimeoutMs ?? this.#options.connectTimeoutMs
-    const late = () =>
-      new DproxyError('LINK_DOWN', `not connected within ${formatDuration(connectTimeoutMs)}`, {
-        hint: 'see: dproxy status',
-      })
+    const late = () => {
+      const stage = this.stage === null ? '' : `; it is still at the stage ${this.stage}`
+      const message = `not connected within ${formatDuration(connectTimeoutMs)}${stage}`
+      return new DproxyError('LINK_DOWN', message, { hint: 'see: dproxy status' })
+    }
     await within(connectTimeoutMs, signal, late, () => settled)
   }
 

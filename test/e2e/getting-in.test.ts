@@ -84,6 +84,17 @@ describeOurs('getting in', (hosts) => {
     )
   })
 
+  test('a host that is stopped meanwhile takes its question with it', async () => {
+    await using place = await enter()
+    await place.configure({ identityFile: await place.encryptedKey(SECRET) })
+    const up = place.terminal('up', 'prod')
+    await up.sees(/Passphrase/u)
+    await must(place.world, ['down', 'prod'])
+    expect(await up.exitCode).toBe(1)
+    expect(up.output).toMatch(/prod: it was stopped by another command/u)
+    expect(up.output).not.toMatch(/draining|aborted/u)
+  })
+
   test('an unknown host key is shown at the terminal, stored when accepted, and known from then on', async () => {
     await using place = await enter()
     const knownHosts = await place.file('known_hosts', '# mine')

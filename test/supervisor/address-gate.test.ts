@@ -51,3 +51,13 @@ test('whoever is told to stop while waiting for a turn stops at once, and is not
   expect(await gate.through('a:22', async () => 'next', never())).toBe('next')
   expect(loggedIn).toBe(false)
 })
+
+test('whoever was told to stop before does not wait for a turn', async () => {
+  const gate = new AddressGate()
+  const open = deferred<void>()
+  const busy = Array.from({ length: 6 }, () => gate.through('a:22', () => open.promise, never()))
+  const over = AbortSignal.abort(new Error('stopped before'))
+  await expect(gate.through('a:22', () => open.promise, over)).rejects.toThrow('stopped before')
+  open.resolve()
+  await Promise.all(busy)
+})

@@ -3,9 +3,8 @@ import { link, lstat, open, readlink, realpath, rename, stat, unlink } from 'nod
 import { basename, dirname, join } from 'node:path'
 import { DproxyError, errnoOf } from '../../base/errors.js'
 import { exclusively } from '../../base/exclusively.js'
-import { printable } from '../../base/text.js'
+import { printable, shellWord } from '../../base/text.js'
 import { LARGEST_BYTES, readConfigFile } from '../read-file.js'
-import { shellWord } from '../shell-word.js'
 
 /** Makes a file's new text from its present one; undefined when there is no file yet. Throws to refuse. */
 export type Change = (before: string | undefined) => string | Promise<string>

@@ -1,5 +1,5 @@
+import { shellWord } from '../../base/text.js'
 import { userConfigPath, type Env } from '../../base/paths.js'
-import { shellWord } from '../shell-word.js'
 
 /** What to type to edit a config file by hand, at one of its hosts; the file is named unless it is the one found anyway. */
 export const editCommand = (file: string, env: Env, host?: string): string => {

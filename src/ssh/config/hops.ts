@@ -2,13 +2,13 @@ import { isIPv6 } from 'node:net'
 import { hostNameProblem, userNameProblem } from '../../base/openssh-names.js'
 import { count, printable } from '../../base/text.js'
 import type { Hop, Target } from '../target.js'
-import { resolveFailed } from './resolve-failed.js'
+import { notObeyed } from './not-obeyed.js'
 import { expandTokens, type Tokens } from './tokens.js'
 
 /**
  * The jump hosts that a ProxyJump of ssh_config names: `[user@]host[:port]` or an ssh:// URI each, separated by
  * commas, in the order they are gone through.
- * @throws DproxyError RESOLVE_FAILED
+ * @throws DproxyError CONFIG_INVALID
  */
 export const parseHops = (text: string, tokens: Tokens): readonly Hop[] =>
   text.split(',').map((word) => parseHop(word, tokens))
@@ -41,7 +41,7 @@ export const targetOfHop = (hop: Hop, from: Target | HopTarget, isThroughAnother
 
 /**
  * Refuses a jump host that lies on its own way: ssh would start itself over and over.
- * @throws DproxyError RESOLVE_FAILED
+ * @throws DproxyError CONFIG_INVALID
  */
 export const refuseCircle = (target: Target | HopTarget): void => {
   const cameFrom = cameFromOf(target)
@@ -50,21 +50,18 @@ export const refuseCircle = (target: Target | HopTarget): void => {
   const circle = `the jump hosts lead round in a circle: ${[...cameFrom, target].map(nameOf).join(' → ')}`
   const [first, ...others] = cameFrom
   if (others.length === 0 && first && 'proxyJump' in first && first.proxyJump !== null) {
-    throw resolveFailed(
-      circle,
-      `take ${name} out of its own \`proxyJump:\`, or name it there by another address`,
-    )
+    throw notObeyed(circle, `take ${name} out of its own \`proxyJump:\`, or name it there by another address`)
   }
-  throw resolveFailed(
+  throw notObeyed(
     circle,
     `let ${name} be reached directly: put "ProxyJump none" under "Host ${printable(target.destination)}", above the other`,
   )
 }
 
-/** @throws DproxyError RESOLVE_FAILED when `hops` and those already known are too many */
+/** @throws DproxyError CONFIG_INVALID when `hops` and those already known are too many */
 export const refuseTooMany = (target: Target | HopTarget, hops: readonly Hop[]): void => {
   if (cameFromOf(target).length + hops.length <= MOST_HOPS) return
-  throw resolveFailed(
+  throw notObeyed(
     `${nameOf(target)} is behind more than ${count(MOST_HOPS, 'jump host')}`,
     `see where ssh's configuration leads: ssh -G ${nameOf(target)}`,
   )
@@ -99,7 +96,7 @@ const parseHop = (word: string, tokens: Tokens): Hop => {
     (user === null ? undefined : userNameProblem(user)) ??
     (port === null || (port > 0 && port < 65_536) ? undefined : 'must have a port from 1 to 65535')
   if (problem === undefined) return { destination, user, port }
-  throw resolveFailed(
+  throw notObeyed(
     `the jump host "${printable(word)}" of ssh's configuration ${problem}`,
     'write it as user@host:port: man ssh_config, ProxyJump',
   )

@@ -7,7 +7,7 @@ import type { Env } from '../../base/paths.js'
 import { printable } from '../../base/text.js'
 import { within } from '../../base/timeout.js'
 import { DEFAULT_CONNECT_TIMEOUT_MS, type Target } from '../target.js'
-import { resolveFailed } from './resolve-failed.js'
+import { notObeyed, notTold } from './not-obeyed.js'
 import { SshConfig } from './ssh-config.js'
 import { sshHome } from './tokens.js'
 
@@ -20,7 +20,7 @@ export interface Configs {
 /**
  * Asks the installed ssh what it would go by (`ssh -G`, ssh(1): it prints the configuration and exits without
  * connecting; commands of `Match exec` run, as they do for ssh itself). Both are empty where there is no ssh.
- * @throws DproxyError RESOLVE_FAILED
+ * @throws DproxyError CONFIG_INVALID, or RESOLVE_FAILED when ssh takes too long
  */
 export const readSshConfig = async (target: Target, env: Env, signal: AbortSignal): Promise<Configs> => {
   try {
@@ -95,7 +95,7 @@ const endGroup = (pid: number): void => {
 }
 
 const late = (destination: string, limitMs: number, env: Env): Error =>
-  resolveFailed(
+  notTold(
     `ssh did not tell its configuration for ${printable(destination)} within ${formatDuration(limitMs)}`,
     `does a command of "Match exec" hang? see: ${sshGLine(destination, env)}`,
   )
@@ -112,13 +112,13 @@ const explained = (failure: unknown, { destination }: Target, env: Env): Error =
   const said = failure instanceof ExecaError ? failure.stderr || failure.shortMessage : String(failure)
   const name = printable(destination)
   if (said.includes('jumphost loop')) {
-    return resolveFailed(
+    return notObeyed(
       `the ProxyJump of ${name} in ssh's configuration leads back to ${name} itself`,
       `let it be reached directly: put "ProxyJump none" under "Host ${name}", above the other`,
       failure,
     )
   }
-  return resolveFailed(
+  return notObeyed(
     `ssh could not read its configuration for ${name}: ${complaint(said)}`,
     `see what it says: ${sshGLine(destination, env)}`,
     failure,
@@ -143,7 +143,7 @@ const refuseUnreadConfig = async (env: Env): Promise<void> => {
     ['ENOENT', 'ENOTDIR'].includes(errnoOf(failure) ?? '') ? '' : String(failure),
   )
   if (/^\s*[^#\s]/mu.test(text)) {
-    throw resolveFailed(
+    throw notObeyed(
       `${printable(file)} cannot be obeyed, since the ssh program that reads it was not found`,
       'install OpenSSH (apt install openssh-client), or do without that file: DPROXY_SSH_CONFIG=none',
     )

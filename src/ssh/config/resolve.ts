@@ -8,7 +8,7 @@ import { refuseCircle, refuseTooMany, type HopTarget } from './hops.js'
 import { methodsOf } from './methods.js'
 import { reasonForOpenssh } from './only-openssh.js'
 import { readSshConfig } from './read-ssh-config.js'
-import { resolveFailed } from './resolve-failed.js'
+import { notObeyed } from './not-obeyed.js'
 import { revokedHostKeysOf } from './revoked.js'
 import { routeOf } from './route.js'
 import type { SshConfig } from './ssh-config.js'
@@ -19,7 +19,7 @@ export { targetOfHop } from './hops.js'
 /**
  * Fills in a target's defaults from ssh's own configuration, where ssh is installed. What the target says
  * itself wins. Of its jump hosts only the names are here: each is resolved as a target ({@link targetOfHop}).
- * @throws DproxyError RESOLVE_FAILED
+ * @throws DproxyError CONFIG_INVALID
  */
 export const resolveTarget = async (
   target: Target | HopTarget,
@@ -74,7 +74,7 @@ export const resolveTarget = async (
 const checkNames = ({ destination, user }: Pick<Target, 'destination' | 'user'>): void => {
   const problem = hostNameProblem(destination) ?? (user === null ? undefined : userNameProblem(user))
   if (problem === undefined) return
-  throw resolveFailed(
+  throw notObeyed(
     `"${printable(user === null ? destination : `${user}@${destination}`)}" ${problem}`,
     'name a host or an alias as ssh itself takes it',
   )
@@ -99,7 +99,7 @@ const hostOf = ({ destination }: Target, config: SshConfig): string => {
   const host = said.replace(/^\[(.*)\]$/u, '$1')
   const problem = hostNameProblem(host)
   if (problem === undefined) return host
-  throw resolveFailed(
+  throw notObeyed(
     `the HostName "${printable(host)}" that ssh's configuration has for ${printable(destination)} ${problem}`,
     `correct it; see it with: ssh -G ${printable(destination)}`,
   )

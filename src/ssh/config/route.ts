@@ -3,14 +3,14 @@ import type { Env } from '../../base/paths.js'
 import { printable } from '../../base/text.js'
 import type { Route, Target } from '../target.js'
 import { parseHops } from './hops.js'
-import { resolveFailed } from './resolve-failed.js'
+import { notObeyed } from './not-obeyed.js'
 import type { SshConfig } from './ssh-config.js'
 import { expandTokens, proxyTokens, type Facts } from './tokens.js'
 
 /**
  * How the bytes get there. What the target says overrides both keywords of ssh's configuration, as ssh's own
  * command line does.
- * @throws DproxyError RESOLVE_FAILED
+ * @throws DproxyError CONFIG_INVALID
  */
 export const routeOf = (
   { proxyJump, proxyCommand }: Target,
@@ -57,7 +57,7 @@ const checkNames = ({ alias, host, hostKeyAlias, user }: Facts): void => {
   ]
   for (const { what, name, problem } of names) {
     if (!problem) continue
-    throw resolveFailed(
+    throw notObeyed(
       `the ${what} "${printable(name)}" of ${printable(alias)} ${problem}: a command would be made of it`,
       `correct it in ssh's configuration; see it with: ssh -G ${printable(alias)}`,
     )

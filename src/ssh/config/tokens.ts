@@ -2,7 +2,7 @@ import { hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { ownUid, type Env } from '../../base/paths.js'
 import { printable } from '../../base/text.js'
-import { resolveFailed } from './resolve-failed.js'
+import { notObeyed } from './not-obeyed.js'
 
 /** What each `%` letter stands for (ssh_config(5), TOKENS). */
 export type Tokens = Readonly<Record<string, string>>
@@ -48,14 +48,14 @@ export const proxyTokens = ({ host, alias, hostKeyAlias, user, port }: Facts): T
  */
 export const sshHome = (): string => userInfo().homedir
 
-/** `text` with its tokens filled in. @throws DproxyError RESOLVE_FAILED for one that ssh would not know */
+/** `text` with its tokens filled in. @throws DproxyError CONFIG_INVALID for one that ssh would not know */
 export const expandTokens = (text: string, tokens: Tokens, keyword: string): string =>
   text.replace(/%(.?)/gsu, (token, letter: string) => tokens[letter] ?? unknownToken(token, keyword))
 
 /**
  * A path with `~`, `${VARIABLE}` and its tokens filled in, in one pass: what was filled in is not looked at
  * again.
- * @throws DproxyError RESOLVE_FAILED for an unknown token or a variable that is not set
+ * @throws DproxyError CONFIG_INVALID for an unknown token or a variable that is not set
  */
 export const expandPath = (path: string, tokens: Tokens, env: Env, keyword: string): string =>
   expandSshHome(path).replace(
@@ -71,14 +71,14 @@ export const expandSshHome = (path: string): string =>
   path === '~' || path.startsWith('~/') ? join(sshHome(), path.slice(1)) : path
 
 const unknownToken = (token: string, keyword: string): never => {
-  throw resolveFailed(
+  throw notObeyed(
     `${keyword} has the token ${printable(token)}, which ssh does not know there`,
     'write %% for a percent sign; man ssh_config lists the others under TOKENS',
   )
 }
 
 const unsetVariable = (variable: string, keyword: string): never => {
-  throw resolveFailed(
+  throw notObeyed(
     `${keyword} in ssh's configuration needs the environment variable ${printable(variable)}, which is not set`,
     'set it, and start dproxy anew; or write the path out',
   )

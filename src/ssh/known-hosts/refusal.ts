@@ -1,5 +1,5 @@
 import { DproxyError } from '../../base/errors.js'
-import { count, printable } from '../../base/text.js'
+import { count, printable, shellWord } from '../../base/text.js'
 import { address } from '../target.js'
 import { fingerprint, keyType } from './fingerprint.js'
 import type { Verdict } from './judge.js'
@@ -67,10 +67,6 @@ export const noKey = ({ hostKeyName }: Pick<Lookup, 'hostKeyName'>): DproxyError
     `${printable(address(hostKeyName))} showed a host key that cannot be read`,
     { stage: 'host key', hint: "is that port an SSH server's?" },
   )
-
-/** A word that any POSIX shell takes as it is. */
-export const shellWord = (word: string): string =>
-  /^[\w./~:=@%+-]+$/u.test(word) ? word : `'${printable(word).replaceAll("'", "'\\''")}'`
 
 const refused = (
   code: 'HOST_KEY_UNKNOWN' | 'HOST_KEY_CHANGED' | 'HOST_KEY_REVOKED' | 'HOST_KEY_UNPROVEN',

@@ -10,10 +10,6 @@ export class UnlockedKeys {
   readonly #keys = new Map<string, KeyObject>()
   readonly #busy = new Map<string, Promise<unknown>>()
 
-  get({ text }: KeyFile): KeyObject | undefined {
-    return this.#keys.get(idOf(text))
-  }
-
   /**
    * The key of `file`, else what `open` comes to, which is kept. One at a time for each key: several connections
    * of a host ask once.
@@ -41,11 +37,6 @@ export class UnlockedKeys {
     } finally {
       this.#busy.delete(id)
     }
-  }
-
-  /** Forgets them all. */
-  clear(): void {
-    this.#keys.clear()
   }
 }
 

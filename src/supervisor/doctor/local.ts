@@ -1,9 +1,9 @@
+import { shellWord } from '../../base/text.js'
 import { controlSocketPath, type Env } from '../../base/paths.js'
 import { asDproxyError } from '../../base/errors.js'
 import { couldListen } from '../../base/unix-socket.js'
 import { ControlClient } from '../../control/client.js'
 import type { HostDefinition, HostStatus } from '../../control/messages.js'
-import { shellWord } from '../../registry/shell-word.js'
 import type { Examination } from './examination.js'
 import type { Notes } from './report.js'
 

@@ -139,7 +139,7 @@ describeWith(['sshd'], "ssh's own configuration", () => {
   ])('is an error that says what and where, with: %s', async (line, message) => {
     await using desk = await Desk.create(`Host prod\n  ${line}\n`)
     expect(await desk.failure('prod')).toMatchObject({
-      code: 'RESOLVE_FAILED',
+      code: 'CONFIG_INVALID',
       stage: 'resolve',
       message: expect.stringMatching(message) as string,
       hint: ANY_TEXT,
@@ -273,7 +273,7 @@ describeWith(['sshd'], "ssh's own configuration", () => {
     expect(existsSync(desk.path('asked'))).toBe(false)
     await desk.resolve('good', {}, { PATH: desk.dir })
     expect(existsSync(desk.path('asked'))).toBe(true)
-    expect(failure).toMatchObject({ code: 'RESOLVE_FAILED', stage: 'resolve' })
+    expect(failure).toMatchObject({ code: 'CONFIG_INVALID', stage: 'resolve' })
     expect(failure.message).toMatch(/ must not have /u)
     // eslint-disable-next-line no-control-regex
     expect(failure.message + failure.hint).not.toMatch(/[\u0000-\u001f]/u)
@@ -309,7 +309,7 @@ test('without ssh on the machine a configuration that says something is not pass
   expect(await desk.resolve('prod', {}, gone)).toMatchObject({ host: 'prod' })
   await desk.write('config', '# nothing\nHost prod\n  HostName elsewhere\n')
   expect(await desk.failure('prod', {}, gone)).toMatchObject({
-    code: 'RESOLVE_FAILED',
+    code: 'CONFIG_INVALID',
     message: expect.stringMatching(
       /config cannot be obeyed, since the ssh program .* was not found/u,
     ) as string,

@@ -38,7 +38,7 @@ describeWith(['sshd'], 'ProxyJump', () => {
   ])('is refused where ssh would refuse the name, or should: %s', async (said, message) => {
     await using desk = await Desk.create(`Host prod\n  ProxyJump ${said}\n`)
     const failure = await desk.failure('prod')
-    expect(failure).toMatchObject({ code: 'RESOLVE_FAILED', stage: 'resolve' })
+    expect(failure).toMatchObject({ code: 'CONFIG_INVALID', stage: 'resolve' })
     expect(failure.message).toMatch(message)
   })
 
@@ -147,7 +147,7 @@ describeWith(['sshd'], 'a chain of jump hosts', () => {
   ])('that leads through %s is one clear error', async (_, config, message) => {
     await using desk = await Desk.create(config)
     await expect(desk.way(target('prod'))).rejects.toMatchObject({
-      code: 'RESOLVE_FAILED',
+      code: 'CONFIG_INVALID',
       stage: 'resolve',
       message: expect.stringMatching(message) as string,
       hint: expect.stringMatching(/"ProxyJump none" under "Host (bastion|outer)"/u) as string,
@@ -157,7 +157,7 @@ describeWith(['sshd'], 'a chain of jump hosts', () => {
   test('that its own proxyJump leads round in a circle is mended there, not in the configuration of ssh', async () => {
     await using desk = await Desk.create()
     await expect(desk.way(target('prod', { proxyJump: [hop('prod')] }))).rejects.toMatchObject({
-      code: 'RESOLVE_FAILED',
+      code: 'CONFIG_INVALID',
       message: expect.stringMatching(/round in a circle: prod → prod$/u) as string,
       hint: 'take prod out of its own `proxyJump:`, or name it there by another address',
     })
@@ -202,7 +202,7 @@ describeWith(['sshd'], 'ProxyCommand', () => {
       words: ['/opt/my nc', '10.0.0.1:22', '--as=deploy', '$(id)', '100%', 'prod'],
     })
     expect(await desk.failure('prod', { proxyCommand: ['nc', '%x'] })).toMatchObject({
-      code: 'RESOLVE_FAILED',
+      code: 'CONFIG_INVALID',
       message: expect.stringMatching(/proxyCommand has the token %x/u) as string,
     })
   })
@@ -218,7 +218,7 @@ describeWith(['sshd'], 'ProxyCommand', () => {
   ])('is not made of a name that a shell could take for more: %s', async (line, message) => {
     await using desk = await Desk.create(`Host prod\n  ${line}\n  ProxyCommand nc %h %p\n`)
     expect(await desk.failure('prod')).toMatchObject({
-      code: 'RESOLVE_FAILED',
+      code: 'CONFIG_INVALID',
       stage: 'resolve',
       message: expect.stringMatching(message) as string,
     })
