@@ -10,7 +10,9 @@ const up = { definition: definition(), agent: null }
 
 test('a request that is well formed reaches the service, checked and completed', async () => {
   await using served = await Served.start()
-  expect(await served.client.up({ ...up, lazy: true, person: false, evenProtected: false })).toEqual({ action: 'started' })
+  expect(await served.client.up({ ...up, lazy: true, person: false, evenProtected: false })).toEqual({
+    action: 'started',
+  })
   expect(await served.client.down('prod', 0)).toEqual({ cut: 2 })
   expect(served.service.asked).toEqual([
     { ...up, lazy: true, person: false, evenProtected: false },

@@ -12,7 +12,9 @@ const KEX = 'sntrup761x25519-sha512@openssh.com'
 
 /** Docker works there, and its exit codes come through. */
 const works = async ({ world }: Entrance): Promise<void> => {
-  const echoed = await world.docker('prod', ['run', '--rm', '-i', IMAGE, 'cat'], { input: Buffer.from('through') })
+  const echoed = await world.docker('prod', ['run', '--rm', '-i', IMAGE, 'cat'], {
+    input: Buffer.from('through'),
+  })
   expect(echoed).toMatchObject({ exitCode: 0, stdout: 'through' })
   expect((await world.docker('prod', ['run', '--rm', IMAGE, 'sh', '-c', 'exit 7'])).exitCode).toBe(7)
 }
