@@ -14,12 +14,16 @@ export const doctor: Action = {
   usage: 'doctor [names..]',
   summary: 'Try every stage of bringing hosts up, and say what is wrong',
   positionals: { names: 'Names, @tags or ssh://user@host:port; none: every host' },
+  options: { all: { type: 'boolean', describe: 'Every host of the config, as without names' } },
   examples: [
     ['dproxy doctor prod', 'each stage with its time, and how to mend what fails'],
     ['dproxy doctor --json | jq ".hosts[] | select(.ok | not)"', 'what is wrong anywhere, for programs'],
   ],
   run: async (words, io) => {
-    const hosts = await chooseHosts({ ...words, all: strings(words.names).length === 0 }, io)
+    const hosts = await chooseHosts(
+      { ...words, all: words.all === true || strings(words.names).length === 0 },
+      io,
+    )
     const examineOne = await examiner(hosts, words, io)
     const inTurn = !words.json && hosts.length <= MOST_IN_TURN
     const reports = inTurn

@@ -3,7 +3,8 @@ import type { ControlClient } from '../control/client.js'
 import type { HostStatus, Status } from '../control/messages.js'
 import { parseDuration, formatDuration } from '../base/duration.js'
 import { asDproxyError, DproxyError, exitCodeOf } from '../base/errors.js'
-import { count, list, printable } from '../base/text.js'
+import { count, printable } from '../base/text.js'
+import { listSome } from '../registry/list-some.js'
 import { strings, text, type Command, type Words } from './command.js'
 import { confirmed } from './confirm.js'
 import { pick, registryOf, statusNow, withStopped } from './hosts.js'
@@ -99,7 +100,8 @@ export const meantHosts = async (status: Status, words: Words, io: Io): Promise<
   if (names.length > 0)
     return pick(withStopped(status, await registryOf(words, io).catch(() => NO_REGISTRY)), names).hosts
   if (status.hosts.length > 1) {
-    throw new DproxyError('USAGE', `which host? There are ${list(status.hosts.map(({ name }) => name))}`, {
+    const running = listSome(status.hosts.map(({ name }) => name))
+    throw new DproxyError('USAGE', `which host? There are ${running}`, {
       hint: 'name one or more, or all of them with --all',
     })
   }

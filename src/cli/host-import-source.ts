@@ -7,6 +7,7 @@ import type { Found } from '../registry/import/candidate.js'
 import { dockerContextHosts } from '../registry/import/docker-contexts.js'
 import { singleFileHost } from '../registry/import/single-host.js'
 import { sshConfigHosts, userSshConfig } from '../registry/import/ssh-config.js'
+import { listSome } from '../registry/list-some.js'
 import { strings, text, type Words } from './command.js'
 import type { Io } from './io.js'
 
@@ -88,6 +89,6 @@ export const nothingFound = ({ found, patterns, called }: Source): DproxyError =
   }
   const names = found.hosts.map(({ name }) => printable(name))
   return new DproxyError('HOST_UNKNOWN', `no host of ${called} matches ${printable(list(patterns))}`, {
-    hint: `there are ${list(names.length > 20 ? [...names.slice(0, 20), `${names.length - 20} more`] : names)}`,
+    hint: `there are ${listSome(names)}`,
   })
 }

@@ -14,13 +14,16 @@ import { cell, table } from './paint.js'
 
 export const hostImport: Command = {
   usage: 'import [words..]',
-  summary: 'Add hosts that ssh, Docker or a single-host file know already',
+  summary: 'Add hosts of ssh, Docker or a file: shows them and asks once; patterns pick',
   positionals: {
     words:
       'Patterns such as prod-*; before them the file to read, if another one is meant (write it with a "/")',
   },
   options: {
-    'ssh-config': { type: 'boolean', describe: 'From ~/.ssh/config, or the file that is named' },
+    'ssh-config': {
+      type: 'boolean',
+      describe: "From ~/.ssh/config; or name a file first: --ssh-config ./file 'prod-*'",
+    },
     'docker-contexts': { type: 'boolean', describe: 'From the Docker contexts with an ssh:// address' },
     name: { type: 'string', requiresArg: true, describe: 'What to call the host of a single-host file' },
     prefix: { type: 'string', requiresArg: true, describe: 'Put this before every name' },
@@ -29,6 +32,10 @@ export const hostImport: Command = {
   },
   examples: [
     ["dproxy host import --ssh-config 'prod-*'", 'the aliases of ~/.ssh/config that match'],
+    [
+      "dproxy host import --ssh-config ./team 'eu-*'",
+      'those of another file; the "/" tells it from a pattern',
+    ],
     ['dproxy host import --docker-contexts --all', 'every ssh:// context'],
     ['dproxy host import ./old.yaml --name prod', 'a single-host file, as the host prod'],
   ],
@@ -95,7 +102,7 @@ const agreed = async ({ added }: Plan, io: Io): Promise<void> => {
   )
   if (/^y(es)?$/iu.test(answer.trim())) return
   throw new DproxyError('STOPPED', 'nothing was changed: the import was not confirmed', {
-    hint: "to choose, name patterns: dproxy host import --ssh-config 'prod-*'",
+    hint: "to pick some, name patterns: dproxy host import --ssh-config 'prod-*'",
   })
 }
 

@@ -12,7 +12,8 @@ export const host: Command = {
   subcommands: [hostAdd, hostShow, hostEdit, hostRm, hostTest, hostImport],
   examples: [
     ['dproxy host add prod ssh://deploy@prod.example.com', 'a host of your own'],
-    ['dproxy host import --ssh-config', 'choose from the hosts that ssh knows'],
+    ['dproxy host import --ssh-config', 'the hosts that ssh knows: shows them and asks once'],
+    ["dproxy host import --ssh-config 'prod-*'", 'only those that match, without asking'],
     ['dproxy host show', 'what there is, and where it is written'],
   ],
 }

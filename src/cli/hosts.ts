@@ -1,9 +1,10 @@
 import type { ControlClient } from '../control/client.js'
 import { SCHEMA_VERSION, type HostStatus, type Status } from '../control/messages.js'
 import { DproxyError } from '../base/errors.js'
-import { list, printable } from '../base/text.js'
+import { printable } from '../base/text.js'
 import { loadRegistry, type Registry } from '../registry/load.js'
 import type { Host } from '../registry/host.js'
+import { listSome } from '../registry/list-some.js'
 import { nearest } from '../registry/nearest.js'
 import type { GlobalWords, Io } from './io.js'
 
@@ -69,7 +70,8 @@ const meant = (hosts: readonly HostStatus[], word: string): HostStatus[] => {
   const what =
     tag === undefined ? `no host is named "${printable(word)}"` : `no host has the tag "${printable(word)}"`
   throw new DproxyError('HOST_UNKNOWN', near === undefined ? what : `${what}; did you mean "${near}"?`, {
-    hint: names.length > 0 ? `there are ${list([...new Set(names)])}` : 'no host is configured or running',
+    hint:
+      names.length > 0 ? `there are ${listSome([...new Set(names)])}` : 'no host is configured or running',
   })
 }
 

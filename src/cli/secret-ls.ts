@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs'
 import { asDproxyError, DproxyError, type ExitCode } from '../base/errors.js'
 import { list } from '../base/text.js'
+import { secretsPath } from '../registry/secrets/file.js'
+import { masterFromFile } from '../registry/secrets/master.js'
 import { aliasIn, type Account, type SecretStore } from '../registry/secrets/store.js'
 import type { Words } from './command.js'
 import { registryOf } from './hosts.js'
@@ -9,11 +12,14 @@ import { storesFor, storesIn } from './secret-place.js'
 
 export const listSecrets = async (words: Words, io: Io): Promise<ExitCode> => {
   const stores = storesFor(io)
+  const names = storesIn(words, await registryOf(words, io))
   const looked: Looked[] = []
   // One after the other: each may have to ask.
-  for (const name of storesIn(words, await registryOf(words, io))) looked.push(await look(stores[name], io))
-  if (words.json) io.out.write(`${JSON.stringify(document(looked))}\n`)
-  else show(looked, words, io)
+  for (const name of names) looked.push(await look(stores[name], io))
+  const isBeside = words.store === undefined && !names.includes('file') && existsSync(secretsPath(io.env))
+  const beside = isBeside ? [await lookUnasked(stores.file, io)] : []
+  if (words.json) io.out.write(`${JSON.stringify(document([...looked, ...beside]))}\n`)
+  else show(looked, beside, words, io)
   const problem = looked.find((each) => each.problem)?.problem
   if (problem) throw problem
   return 0
@@ -35,6 +41,14 @@ const look = async (store: SecretStore, { interrupted }: Io): Promise<Looked> =>
   }
 }
 
+/** A file that no host uses is no reason to ask for its passphrase. */
+const lookUnasked = (store: SecretStore, io: Io): Promise<Looked> | Looked => {
+  if (masterFromFile(io.env)) return look(store, io)
+  const what = `${store.describe()} is there, too, and was not opened: that takes its passphrase`
+  const problem = new DproxyError('SECRET_STORE_LOCKED', what, { hint: 'dproxy secret ls --store file' })
+  return { store, accounts: [], problem }
+}
+
 const document = (looked: readonly Looked[]) => ({
   schemaVersion: 1,
   stores: looked.map(({ store: { name }, problem }) => ({
@@ -50,16 +64,24 @@ const document = (looked: readonly Looked[]) => ({
   ),
 })
 
-const show = (looked: readonly Looked[], { quiet }: Words, { out, err }: Io): void => {
+const show = (
+  looked: readonly Looked[],
+  beside: readonly Looked[],
+  { quiet }: Words,
+  { out, err }: Io,
+): void => {
   const paint = paintFor(out)
-  const rows = looked.flatMap(({ store, accounts }) =>
+  const rows = [...looked, ...beside].flatMap(({ store, accounts }) =>
     accounts.map(({ owner, kind }) => [paint.bold(cell(nameOf(owner))), kind, store.name]),
   )
   if (rows.length > 0)
     out.write(table([['HOST', 'SECRET', 'STORE'].map((title) => paint.dim(title)), ...rows]))
+  if (quiet) return
   const empty = looked.filter(({ accounts, problem }) => accounts.length === 0 && !problem)
-  if (empty.length > 0 && !quiet)
+  if (empty.length > 0)
     err.write(`nothing is stored in ${list(empty.map(({ store }) => store.describe()))}\n`)
+  for (const { problem } of beside)
+    if (problem) err.write(`note: ${problem.message}${problem.hint ? ` (${problem.hint})` : ''}\n`)
 }
 
 const nameOf = (owner: string): string => {

@@ -1,8 +1,9 @@
 /** Whose secret a command line means, and where it is kept. */
 import { DproxyError } from '../base/errors.js'
 import { hostNameProblem } from '../base/openssh-names.js'
-import { list, printable } from '../base/text.js'
+import { printable } from '../base/text.js'
 import { sameNameKey, type Host } from '../registry/host.js'
+import { listSome } from '../registry/list-some.js'
 import type { Registry } from '../registry/load.js'
 import { nearest } from '../registry/nearest.js'
 import { MASTER_VARIABLE, masterFromFile, type Master } from '../registry/secrets/master.js'
@@ -55,7 +56,7 @@ export const refuseUnknown = ({ name, host }: Place, { alias }: Words, { hosts }
   const names = hosts.map((each) => each.name)
   const near = nearest(name, names)
   const what = `no host is named "${name}"`
-  const known = names.length === 0 ? 'no host is configured' : `the hosts are ${list(names)}`
+  const known = names.length === 0 ? 'no host is configured' : `the hosts are ${listSome(names)}`
   throw new DproxyError('HOST_UNKNOWN', near === undefined ? what : `${what}; did you mean "${near}"?`, {
     hint: `${known}; for a jump host of ssh's own configuration, add --alias`,
   })
@@ -64,7 +65,11 @@ export const refuseUnknown = ({ name, host }: Place, { alias }: Words, { hosts }
 /** The stores that a command without a name is about. */
 export const storesIn = ({ store }: Words, { hosts }: Registry): StoreName[] => {
   const chosen = STORE_NAMES.filter((name) => name === store)
-  if (chosen.length > 0) return chosen
+  return chosen.length > 0 ? chosen : storesUsedBy(hosts)
+}
+
+/** Where secrets of these hosts are looked for; without any host where those of a new one would be. */
+export const storesUsedBy = (hosts: readonly Host[]): StoreName[] => {
   const used = STORE_NAMES.filter((name) => hosts.some(({ secretStore }) => secretStore === name))
   return used.length > 0 ? used : ['keychain']
 }

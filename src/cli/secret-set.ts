@@ -1,10 +1,11 @@
 import { DproxyError, type ExitCode } from '../base/errors.js'
 import { list, printable, shellWord } from '../base/text.js'
+import type { Registry } from '../registry/load.js'
 import { text, type Words } from './command.js'
 import { registryOf } from './hosts.js'
 import type { Io } from './io.js'
 import { loadLockedKeys } from './lazy.js'
-import { placeOf, refuseUnknown, storesFor, type Place } from './secret-place.js'
+import { placeOf, refuseUnknown, storesFor, storesUsedBy, type Place } from './secret-place.js'
 
 type LockedKey = Awaited<ReturnType<Awaited<ReturnType<typeof loadLockedKeys>>['lockedKeysOf']>>[number]
 
@@ -21,7 +22,9 @@ export const setSecret = async (words: Words, io: Io): Promise<ExitCode> => {
     const { name, kind } = place
     io.out.write(`${JSON.stringify({ schemaVersion: 1, name, kind, store: place.store })}\n`)
   } else if (!words.quiet) {
-    io.err.write(`stored the ${place.kind} of ${place.name} in ${store.describe()}\n${remark(place)}`)
+    io.err.write(
+      `stored the ${place.kind} of ${place.name} in ${store.describe()}\n${remark(place, registry)}`,
+    )
   }
   return 0
 }
@@ -82,5 +85,11 @@ const usable = (value: string, what: string): string => {
   throw new DproxyError('USAGE', `${why}; nothing was stored`, { hint: `give the ${what} and nothing else` })
 }
 
-const remark = ({ host, kind, name }: Place): string =>
-  host?.[`${kind}Command`] ? `note: it is not used while the config names a ${kind}Command for ${name}\n` : ''
+/** Why `up` may not use what was stored. */
+const remark = ({ host, kind, name, store }: Place, { hosts }: Registry): string => {
+  if (host?.[`${kind}Command`])
+    return `note: it is not used while the config names a ${kind}Command for ${name}\n`
+  // Any host may jump through an alias.
+  if (storesUsedBy(host ? [host] : hosts).includes(store)) return ''
+  return `note: \`up\` looks there only with \`secretStore: ${store}\` in the config\n`
+}

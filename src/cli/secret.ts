@@ -25,7 +25,7 @@ const ALIAS = {
 
 export const secret: Command = {
   usage: 'secret',
-  summary: 'Keep passwords and passphrases in the keychain',
+  summary: 'Keep passwords and passphrases in the keychain or an encrypted file',
   examples: [
     ['dproxy secret set prod', 'asks for the password of prod, and stores it'],
     ['dproxy secret ls', 'what is stored; never the secrets themselves'],

@@ -60,7 +60,8 @@ const remarks = ({ name, transport, question }: HostStatus, paint: Paint): strin
 }
 
 const reasonLines = ({ name, state, lastError }: HostStatus, paint: Paint): string => {
-  if (!lastError || state === 'up' || state === 'draining') return ''
+  // On a host that is up it is what its last client met: an engine that has gone, say.
+  if (!lastError || state === 'draining') return ''
   const stage = lastError.stage ? `${lastError.stage}: ` : ''
   const hint = lastError.hint ? `\n    ${paint.dim('next:')} ${cell(lastError.hint)}` : ''
   return `  ${paint.red(cell(name))}: ${stage}${cell(lastError.message)}${hint}\n`

@@ -1,6 +1,7 @@
 import { DproxyError } from '../base/errors.js'
-import { list, printable, shellWord } from '../base/text.js'
+import { printable, shellWord } from '../base/text.js'
 import type { Host } from '../registry/host.js'
+import { listSome } from '../registry/list-some.js'
 import { text, type Command, type Words } from './command.js'
 import { askOnTerminal } from './ask-on-terminal.js'
 import type { Io } from './io.js'
@@ -52,7 +53,7 @@ const theHost = async (words: Words, io: Io): Promise<Host> => {
   const [host, ...more] = await chooseHosts({ ...words, names: [word] }, io)
   if (host && more.length === 0) return host
   const names = [host, ...more].flatMap((each) => each?.name ?? [])
-  throw new DproxyError('USAGE', `${printable(word)} means ${list(names)}, and each has its own key`, {
+  throw new DproxyError('USAGE', `${printable(word)} means ${listSome(names)}, and each has its own key`, {
     hint: `name one of them: dproxy trust ${names[0]}`,
   })
 }

@@ -34,6 +34,12 @@ const live = (width: number, said: Progress['settled'], io: Io, paint: Paint): P
   const draw = redrawing(io.err)
   const moving = new Map<string, HostStatus>()
   let paused = false
+  // What would stand in the middle of an open question.
+  let kept: Parameters<Progress['settled']>[] = []
+  const sayKept = () => {
+    for (const each of kept) said(...each)
+    kept = []
+  }
   const redraw = () => {
     if (paused) return
     // What does not fit the screen could not be taken back from it.
@@ -52,17 +58,25 @@ const live = (width: number, said: Progress['settled'], io: Io, paint: Paint): P
     },
     settled: (host, action) => {
       moving.delete(host.name)
+      if (paused) {
+        kept.push([host, action])
+        return
+      }
       draw.clear()
       said(host, action)
       if (moving.size > 0) redraw()
     },
-    end: () => draw.clear(),
+    end: () => {
+      draw.clear()
+      sayKept()
+    },
     pause: () => {
       paused = true
       draw.clear()
     },
     resume: () => {
       paused = false
+      sayKept()
       redraw()
     },
   }

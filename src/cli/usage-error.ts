@@ -23,8 +23,8 @@ export const usageError = (
   if (unfinished !== undefined)
     return new DproxyError('USAGE', `--${printable(unfinished)} needs a value`, { hint })
   const [, got] = /^Not enough non-option arguments: got (\d+)/u.exec(message) ?? []
-  const [, missing] = [...(command?.usage ?? '').matchAll(/<(\w+)>/gu)][Number(got)] ?? []
-  if (missing !== undefined) return new DproxyError('USAGE', `the word for <${missing}> is missing`, { hint })
+  const [missing] = [...(command?.usage ?? '').matchAll(/<\w+>/gu)][Number(got)] ?? []
+  if (command && missing !== undefined) return missingWord(missing, path, command)
   const [, option, given, choices] = /Argument: (\S+), Given: (.+), Choices: (.+)$/su.exec(message) ?? []
   if (option !== undefined && given !== undefined && choices !== undefined) {
     const known = choices.split(', ').map((choice) => choice.replaceAll('"', ''))
@@ -43,6 +43,13 @@ export const usageError = (
       ? `there is no option or word "${printable(word)}" here`
       : `there is no option -${printable(word)} here`
   return new DproxyError('USAGE', near === undefined ? what : `${what}; did you mean "--${near}"?`, { hint })
+}
+
+const missingWord = (missing: string, path: readonly string[], { usage, examples }: Command): DproxyError => {
+  const line = ['dproxy', ...path.slice(0, -1), usage].join(' ')
+  const [example] = examples?.[0] ?? []
+  const hint = example === undefined ? helpFor(path) : `for example: ${example}`
+  return new DproxyError('USAGE', `${missing} is missing: ${line}`, { hint })
 }
 
 /** What shows how a command is meant. */

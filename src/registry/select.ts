@@ -1,7 +1,8 @@
 import { DproxyError } from '../base/errors.js'
 import { userConfigPath, type Env } from '../base/paths.js'
-import { list, printable } from '../base/text.js'
+import { printable } from '../base/text.js'
 import { sameNameKey, type Host } from './host.js'
+import { listSome } from './list-some.js'
 import type { Registry } from './load.js'
 import { nearest } from './nearest.js'
 
@@ -30,7 +31,7 @@ export const selectHosts = (
   if (all) return [...hosts]
   if (words.length > 0) return [...new Set(words.flatMap((word) => meantBy(word, hosts)))]
   if (hosts.length === 1) return [...hosts]
-  throw new DproxyError('USAGE', `which host? There are ${list(hosts.map(({ name }) => name))}`, {
+  throw new DproxyError('USAGE', `which host? There are ${listSome(hosts.map(({ name }) => name))}`, {
     hint: 'name one or more, or all of them with --all',
   })
 }
@@ -48,14 +49,18 @@ const meantBy = (word: string, hosts: readonly Host[]): Host[] => {
   const found = hosts.find(({ name }) => sameNameKey(name) === sameNameKey(word))
   if (found !== undefined) return [found]
   const names = hosts.map(({ name }) => name)
-  throw unknown(`no host is named "${printable(word)}"`, nearest(word, names), `the hosts are ${list(names)}`)
+  throw unknown(
+    `no host is named "${printable(word)}"`,
+    nearest(word, names),
+    `the hosts are ${listSome(names)}`,
+  )
 }
 
 const tagged = (tag: string, hosts: readonly Host[]): Host[] => {
   const found = hosts.filter(({ tags }) => tags.some((own) => sameNameKey(own) === sameNameKey(tag)))
   if (found.length > 0) return found
   const tags = [...new Set(hosts.flatMap((host) => host.tags))].map((own) => `@${own}`)
-  const known = tags.length === 0 ? 'no host has a tag' : `the tags are ${list(tags)}`
+  const known = tags.length === 0 ? 'no host has a tag' : `the tags are ${listSome(tags)}`
   throw unknown(`no host has the tag "@${printable(tag)}"`, nearest(`@${tag}`, tags), known)
 }
 

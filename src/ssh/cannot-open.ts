@@ -1,5 +1,5 @@
 import { DproxyError } from '../base/errors.js'
-import { printable } from '../base/text.js'
+import { printable, shellWord } from '../base/text.js'
 import { sshLine } from './ssh-line.js'
 import { address, where, type Resolved } from './target.js'
 
@@ -46,7 +46,7 @@ export const cannotOpen = (
         `${resolved.user} may not use ${path} on ${there}: permission denied`,
         {
           ...details,
-          hint: `let the user in there: sudo usermod -aG docker ${resolved.user}, then dproxy restart`,
+          hint: `let the user in there: sudo usermod -aG docker ${resolved.user}, then: dproxy restart ${shellWord(resolved.typed)}`,
         },
       )
     case 'other':

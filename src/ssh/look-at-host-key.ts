@@ -10,10 +10,9 @@ import { hostKeyOrder } from './known-hosts/host-key.js'
 import { judge, type Verdict } from './known-hosts/judge.js'
 import { readKnownHosts, type KnownHost } from './known-hosts/read.js'
 import type { LaneOptions } from './lane-options.js'
-import { openBySsh2 } from './open-lane.js'
 import { sshLine } from './ssh-line.js'
 import { address, type Resolved, type Target } from './target.js'
-import { wayTo } from './way.js'
+import { wayTo, type LogIn } from './way.js'
 
 /** The key a server shows, and what the known_hosts files say of it. */
 export interface HostKeyLook {
@@ -25,16 +24,20 @@ export interface HostKeyLook {
 
 /**
  * Connects only as far as the host key and hangs up: nothing of the login is sent to the target. Jump hosts on
- * the way are logged in to, as for any connection.
+ * the way are logged in to by `logIn`, as for any connection.
  * @throws DproxyError of the stage that failed
  */
-export const lookAtHostKey = async (target: Target, options: LaneOptions): Promise<HostKeyLook> => {
+export const lookAtHostKey = async (
+  target: Target,
+  options: LaneOptions,
+  logIn: LogIn,
+): Promise<HostKeyLook> => {
   const { env, signal, onStage, onResolved } = options
   onStage('resolve')
   const resolved = await resolveTarget(target, env, signal)
   onResolved(resolved)
   const known = await readKnownHosts(resolved, signal)
-  const way = await wayTo(resolved, target, options, openBySsh2)
+  const way = await wayTo(resolved, target, options, logIn)
   try {
     onStage('connect')
     const socket = await way.dial()

@@ -6,7 +6,8 @@ import { readKnownHosts } from './known-hosts/read.js'
 import type { LaneOptions } from './lane-options.js'
 import type { Lane } from './lane.js'
 import { prepareLogin } from './login/prepare-login.js'
-import { mayTrust } from './may-trust.js'
+import { lookAtHostKey } from './look-at-host-key.js'
+import { mayTrust, UnknownHostKey } from './may-trust.js'
 import { onlyOpensshCan } from './openssh/only-openssh-can.js'
 import { openOpensshLane } from './openssh/open-openssh-lane.js'
 import type { OpensshLane } from './openssh/openssh-lane.js'
@@ -39,17 +40,42 @@ export const openLane = async (target: Target, options: LaneOptions): Promise<La
   }
 }
 
-const openBySystem = (
+const openBySystem = async (
   resolved: Resolved,
   target: Target,
   why: string | null,
-  { agentSocket, env, runDir, onStage, throttle, signal }: LaneOptions,
+  options: LaneOptions,
 ): Promise<OpensshLane> => {
+  const { agentSocket, env, runDir, onStage, throttle, signal } = options
   // The agent of whoever asked: the one in our own environment may be gone with its session.
   const withAgent = { ...env, SSH_AUTH_SOCK: agentSocket ?? undefined }
-  return throttle(address(resolved), () =>
-    openOpensshLane(resolved, target, { why, env: withAgent, runDir, signal, onStage }),
-  )
+  const attempt = () =>
+    throttle(address(resolved), () =>
+      openOpensshLane(resolved, target, { why, env: withAgent, runDir, signal, onStage }),
+    )
+  try {
+    return await attempt()
+  } catch (failure) {
+    if (!(await isTrustedMeanwhile(resolved, target, failure, options))) throw failure
+    return attempt()
+  }
+}
+
+/** ssh asks nobody and tells a fingerprint alone, so the key is looked at once more to show and to store it. */
+const isTrustedMeanwhile = async (
+  resolved: Resolved,
+  target: Target,
+  failure: unknown,
+  options: LaneOptions,
+): Promise<boolean> => {
+  const { ask, signal } = options
+  if (!ask || !(failure instanceof DproxyError) || failure.code !== 'HOST_KEY_UNKNOWN') return false
+  const quiet = { ...options, onStage: () => undefined, onResolved: () => undefined }
+  // It may be of a kind that only the system's ssh can see.
+  const look = await lookAtHostKey(target, quiet, openBySsh2).catch(() => undefined)
+  signal.throwIfAborted()
+  if (look?.verdict.kind !== 'unknown') return false
+  return mayTrust(resolved, new UnknownHostKey(failure, look.shown), ask, signal)
 }
 
 /** Whether the system's ssh may get in where ssh2 could not, and why; null when it could not either. */

@@ -23,7 +23,7 @@ export const optionsFromHere = (
   ask,
   signal,
   runDir: runtimeDir(env),
-  secretsOf: (hop) => storedSecretsOf(definition, hop, env),
+  secretsOf: (hop) => storedSecretsOf(definition, hop, { env, ask }),
   unlocked: new UnlockedKeys(),
   onStage: () => undefined,
   onResolved: () => undefined,

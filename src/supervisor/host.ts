@@ -65,7 +65,7 @@ export class Host {
           env,
           runDir: runtimeDir(env),
           ask: person ? this.#desk.ask : null,
-          secretsOf: (hop) => storedSecretsOf(definition, hop, env),
+          secretsOf: (hop) => storedSecretsOf(definition, hop, { env, ask: person ? this.#desk.ask : null }),
           unlocked,
           signal,
           onStage,

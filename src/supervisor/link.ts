@@ -138,7 +138,10 @@ export class Link {
     const lane = this.#lane
     if (this.#state !== 'up' || !lane) throw this.#down()
     try {
-      return await lane.openStream(this.#options.remoteSocket, signal)
+      const stream = await lane.openStream(this.#options.remoteSocket, signal)
+      // What failed before works again.
+      if (this.#error) this.#forgive()
+      return stream
     } catch (failure) {
       const error = asDproxyError(failure)
       if (!signal.aborted && !lane.lost.aborted) this.#note(error)
@@ -274,6 +277,11 @@ export class Link {
 
   #note(error: DproxyError): void {
     this.#error = { error, atMs: Date.now() }
+    this.#options.onChange()
+  }
+
+  #forgive(): void {
+    this.#error = undefined
     this.#options.onChange()
   }
 

@@ -3,9 +3,10 @@ import type { Env } from '../base/paths.js'
 import { printable } from '../base/text.js'
 import type { HostDefinition } from '../control/messages.js'
 import { runSecretCommand } from '../registry/secrets/command.js'
+import { masterFromFile, masterUnasked, MASTER_VARIABLE, type Master } from '../registry/secrets/master.js'
 import { secretStores, type SecretStores } from '../registry/secrets/open.js'
 import { aliasIn, aliasOwner, hostOwner, type SecretKind } from '../registry/secrets/store.js'
-import type { Stored, StoredSecrets } from '../ssh/person.js'
+import type { Ask, Stored, StoredSecrets } from '../ssh/person.js'
 import type { Hop } from '../ssh/target.js'
 
 /** The part of a host's definition that says where its secrets are. */
@@ -13,6 +14,13 @@ export type SecretSources = Pick<
   HostDefinition,
   'name' | 'typed' | 'destination' | 'passphraseCommand' | 'passwordCommand' | 'secretStore'
 >
+
+/** Where secrets are, and who is asked for what opens the place. */
+export interface Holders {
+  readonly env: Env
+  readonly ask?: Ask | null
+  readonly stores?: SecretStores
+}
 
 /**
  * The stored secrets for the login to a host, or to one of its jump hosts: what the host's command prints; else
@@ -22,8 +30,7 @@ export type SecretSources = Pick<
 export const storedSecretsOf = (
   host: SecretSources,
   hop: Hop | null,
-  env: Env,
-  stores: SecretStores = storesOf(env),
+  { env, ask = null, stores = storesOf(env) }: Holders,
 ): StoredSecrets => {
   const owner = hop ? aliasOwner(hop.destination) : ownerOf(host)
   const store = stores[host.secretStore]
@@ -37,7 +44,7 @@ export const storedSecretsOf = (
       const value = await runSecretCommand(words, { env, signal })
       return { kind: 'found', value, from: `${kind}Command (${printable(words[0] ?? '')})` }
     }
-    const value = await store.get({ owner, kind }, signal)
+    const value = await store.get({ owner, kind }, signal, masterBy(ask, env))
     return value === undefined ? { kind: 'none' } : { kind: 'found', value, from: store.describe() }
   }
 
@@ -57,6 +64,25 @@ export const storedSecretsOf = (
       ]
       return `dproxy secret set ${words.join(' ')}`
     },
+  }
+}
+
+/** The passphrase of the encrypted file: from where the environment says, else from the person. */
+const masterBy = (ask: Ask | null, env: Env): Master => {
+  const unasked = masterFromFile(env) ?? (ask === null ? masterUnasked(env) : undefined)
+  if (unasked) return unasked
+  return async (_purpose, path, signal) => {
+    const name = printable(path)
+    const question = {
+      kind: 'passphrase' as const,
+      text: `The secrets in ${name} are needed, and that file has a passphrase of its own.`,
+      prompts: [{ text: `Passphrase of ${name}:`, echo: false }],
+    }
+    const given = (await ask?.(question, signal))?.[0] ?? ''
+    if (given !== '') return given
+    throw new DproxyError('SECRET_STORE_LOCKED', `the passphrase of ${name} was asked for and not given`, {
+      hint: `put it into a file of mode 0600 and its path into ${MASTER_VARIABLE}, then dproxy down --all and up`,
+    })
   }
 }
 

@@ -5,6 +5,7 @@ import { refusalOf } from '../ssh/known-hosts/host-key.js'
 import type { KnownKey } from '../ssh/known-hosts/lines.js'
 import { learnHostKey } from '../ssh/known-hosts/learn.js'
 import { lookAtHostKey } from '../ssh/look-at-host-key.js'
+import { openBySsh2 } from '../ssh/open-lane.js'
 import { address } from '../ssh/target.js'
 import type { DproxyError } from '../base/errors.js'
 import { optionsFromHere, type FromHere } from './from-here.js'
@@ -31,7 +32,11 @@ export interface TrustLook {
 
 /** @throws DproxyError of the stage that failed */
 export const lookForTrust = async (definition: HostDefinition, from: FromHere): Promise<TrustLook> => {
-  const { resolved, shown, verdict } = await lookAtHostKey(definition, optionsFromHere(definition, from))
+  const { resolved, shown, verdict } = await lookAtHostKey(
+    definition,
+    optionsFromHere(definition, from),
+    openBySsh2,
+  )
   return {
     address: address(resolved),
     shown: shownKey(shown),

@@ -85,6 +85,19 @@ describe('dproxy doctor', () => {
     expect(out).toContain(`connection refused by 127.0.0.1:${port}`)
   })
 
+  test('examines every host with --all, too, which takes no names beside it', async () => {
+    const port = await freePort()
+    const entry = (name: string) => `${name}: {ssh: "ssh://me@127.0.0.1:${port}", socket: ${name}.sock}`
+    await using desk = await Desk.create(hosts(entry('prod'), entry('lab')))
+    const { code, out, err } = await desk.runs('doctor', '--all')
+    expect({ code, err }).toEqual({ code: 1, err: '' })
+    expect(out.match(/^\w+(?=: ✗)/gmu)).toEqual(['prod', 'lab'])
+    expect(await desk.runs('doctor', '--all', 'prod')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('it takes no names beside it') as string,
+    })
+  })
+
   test('of many prints each whole, in the order of the config', async () => {
     const port = await freePort()
     const names = ['a', 'b', 'c', 'd', 'e', 'f']

@@ -68,7 +68,7 @@ test.each([
   ],
   ['a x --socket /tmp/docker-lab.sock', 'has the same local socket as "lab"'],
   ['a x --tag', '--tag needs a value'],
-  ['a', 'the word for <ssh> is missing'],
+  ['a', '<ssh> is missing: dproxy host add <name> <ssh>'],
   ['a x y', 'there is no option or word "y" here'],
 ])('`host add %s` is refused, and the file stays as it was', async (words, message) => {
   await using desk = await Desk.create(CONFIG)
@@ -161,6 +161,7 @@ test('rm asks nobody who is not there, and needs a name', async () => {
   expect(none.err).toContain(`there is no config file ${desk.dir}/none/at/all.yaml`)
   expect((await desk.runs('host', 'rm')).err).toContain('which host is to be removed?')
   expect((await desk.runs('host', 'rm', 'prd', '--yes')).err).toContain('did you mean "prod"?')
+  expect((await desk.runs('host', 'rm', 'prd')).err).toMatch(/^dproxy: no host of .* is named "prd"/u)
   expect((await desk.runs('host', 'rm', 'lab', 'prd', '--yes')).code).toBe(2)
   expect(await textOf(desk)).toBe(CONFIG)
 })

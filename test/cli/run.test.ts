@@ -127,3 +127,29 @@ test('with nothing running, down says so and is content', async () => {
   const { out } = await desk.runs('down', '--all', '--json')
   expect(JSON.parse(out)).toMatchObject({ schemaVersion: 1, supervisor: null, hosts: [], failures: [] })
 })
+
+test.each([
+  ['trust', '<name> is missing: dproxy trust <name>', 'for example: dproxy trust prod'],
+  ['secret set', '<name> is missing: dproxy secret set <name>', 'for example: dproxy secret set prod'],
+  ['host add', '<name> is missing: dproxy host add <name> <ssh>', 'for example: dproxy host add '],
+  ['host add a', '<ssh> is missing: dproxy host add <name> <ssh>', 'for example: dproxy host add '],
+])('`%s` without all of its words says which is missing, and shows how', async (words, what, hint) => {
+  await using desk = await Desk.create(CONFIG)
+  const { code, out, err } = await desk.runs(...words.split(' '))
+  expect({ code, out }).toEqual({ code: 2, out: '' })
+  expect(err.startsWith(`dproxy: ${what}\n  next: ${hint}`)).toBe(true)
+})
+
+test('of many hosts that a word could mean the first ten are named', async () => {
+  const names = 'abcdefghijkl'.split('')
+  await using desk = await Desk.create(`hosts: {${names.map((name) => `${name}: {ssh: x}`).join(', ')}}\n`)
+  const ten = 'a, b, c, d, e, f, g, h, i, j and 2 more'
+  for (const words of [
+    ['status', 'zzzz'],
+    ['down', 'zzzz'],
+    ['up', 'zzzz'],
+    ['host', 'rm', 'zzzz'],
+    ['secret', 'set', 'zzzz'],
+  ])
+    expect(await desk.runs(...words)).toMatchObject({ code: 2, err: expect.stringContaining(ten) })
+})

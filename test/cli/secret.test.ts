@@ -191,7 +191,7 @@ test('without a keychain nothing is stored anywhere else, and what else there is
   const { code, err } = await desk.runs('secret', 'set', 'prod')
   expect(code).toBe(1)
   expect(err).toContain('dproxy: the keychain cannot be')
-  expect(err).toContain('passwordCommand')
+  expect(err).toContain('dproxy secret set NAME --store file, and `secretStore: file` in the config')
   const found = await execa('grep', ['-rl', 'planted', desk.dir], { reject: false })
   expect(found.stdout).toBe('')
   expect(existsSync(join(desk.dir, '.config/dproxy/secrets.enc'))).toBe(false)
@@ -290,3 +290,47 @@ test('a passphrase for a new encrypted file that was mistyped, or is empty, stor
   expect((await runs(desk, set, [''])).err).toContain('an empty passphrase protects nothing')
   expect(existsSync(join(desk.dir, '.config/dproxy/secrets.enc'))).toBe(false)
 })
+
+test('whoever stores where no host looks is told so, unless they want it quiet', async () => {
+  await using desk = await Desk.create(CONFIG)
+  const note = 'note: `up` looks there only with `secretStore: file` in the config\n'
+  const set = ['secret', 'set', 'prod', '--store', 'file']
+  const first = await runs(desk, set, [PLANTED, PLANTED, 'sesame', 'sesame'])
+  expect(first).toMatchObject({ code: 0, err: expect.stringMatching(/^stored the password of prod in /u) })
+  expect(first.err.endsWith(`\n${note}`)).toBe(true)
+  const alias = await runs(desk, [...set, '--alias'], [PLANTED, PLANTED, 'sesame'])
+  expect(alias.err.endsWith(`\n${note}`)).toBe(true)
+  const quiet = await runs(desk, [...set, '--quiet'], [PLANTED, PLANTED, 'sesame'])
+  expect(quiet).toMatchObject({ code: 0, err: '' })
+  await writeFile(join(desk.dir, '.config/dproxy/config.yaml'), `secretStore: file\n${CONFIG}`)
+  const used = await runs(desk, set, [PLANTED, PLANTED, 'sesame'])
+  expect(used).toMatchObject({ code: 0, err: expect.not.stringContaining('note:') })
+})
+
+test.runIf(process.platform === 'linux')(
+  'without a keychain, what the encrypted file holds is listed all the same, and nobody is asked for it',
+  async () => {
+    await using desk = await Desk.create(CONFIG)
+    await runs(desk, ['secret', 'set', 'prod', '--store', 'file'], [PLANTED, PLANTED, 'sesame', 'sesame'])
+    const file = join(desk.dir, '.config/dproxy/secrets.enc')
+    const closed = await runs(desk, ['secret', 'ls'], [])
+    expect(closed).toMatchObject({ code: 1, out: '', questions: [] })
+    expect(closed.err).toContain(`note: the encrypted file ${file} is there, too, and was not opened`)
+    expect(closed.err).toContain('(dproxy secret ls --store file)\ndproxy: the keychain cannot be reached: ')
+    const master = join(desk.dir, 'master')
+    await writeFile(master, 'sesame\n', { mode: 0o600 })
+    desk.env.DPROXY_SECRETS_PASSPHRASE_FILE = master
+    const open = await desk.runs('secret', 'ls')
+    expect(open).toMatchObject({ code: 1, out: 'HOST  SECRET    STORE\nprod  password  file\n' })
+    expect(open.err).toMatch(/^dproxy: the keychain cannot be reached: .*\n {2}next: .*\n$/u)
+    const json = await desk.runs('secret', 'ls', '--json')
+    expect(JSON.parse(json.out)).toMatchObject({
+      stores: [
+        { name: 'keychain', readable: false, problem: { code: 'SECRET_STORE_FAILED' } },
+        { name: 'file', readable: true, problem: null },
+      ],
+      secrets: [{ host: 'prod', store: 'file' }],
+    })
+    expect(await desk.runs('secret', 'ls', '--store', 'keychain')).toMatchObject({ code: 1, out: '' })
+  },
+)

@@ -45,7 +45,7 @@ test('nothing that comes from a server or a file moves the cursor or starts a li
   expect(failureText(error, plain, 'prod')).not.toMatch(CONTROL)
 })
 
-test('why a host is not up stands under the table, with the next step; of one that is up, nothing', () => {
+test('why a host is not up, or what its last client met, stands under the table with the next step', () => {
   const lastError = {
     code: 'X',
     message: 'connection refused',
@@ -54,6 +54,13 @@ test('why a host is not up stands under the table, with the next step; of one th
     at: '',
   }
   const away = hostStatus('lab', { state: 'retrying', nextTryMs: 4200, lastError })
+  const gone = { ...lastError, message: 'no Docker daemon answers', hint: null, stage: 'engine' as const }
+  const shown = statusTable(of(hostStatus('prod', { lastError: gone }), away, hostStatus('fine')), plain)
+  expect(shown).toContain(`next in ${formatDuration(4200)}`)
+  expect(shown).toContain('  lab: connect: connection refused\n    next: is sshd running?\n')
+  expect(shown).toContain('  prod: engine: no Docker daemon answers\n')
+  expect(shown).not.toMatch(/^ {2}fine:/mu)
+})
   const shown = statusTable(of(hostStatus('prod', { lastError }), away), plain)
   expect(shown).toContain(`next in ${formatDuration(4200)}`)
   expect(shown.match(/connection refused/gu)).toHaveLength(1)

@@ -95,6 +95,35 @@ describeOurs("getting in by the system's ssh", (hosts) => {
     await place.world.docker('prod', ['rm', '-f', id])
   })
 
+  test('an unknown host key is asked about as everywhere, and the hint elsewhere can be typed', async () => {
+    await using place = await Entrance.open(hosts().prod.remoteSocket, { transport: 'openssh' })
+    const knownHosts = await place.file('known_hosts', '')
+    await place.configure({ transport: 'openssh', knownHostsFile: knownHosts })
+    const refused = await place.world.dproxy(['up', 'prod'])
+    expect(refused.exitCode).toBe(4)
+    expect(refused.stderr).toMatch(/next: .*dproxy trust prod/u)
+    const up = place.terminal('up', 'prod')
+    await up.sees(/fingerprint\]/u)
+    up.type('maybe\r')
+    await up.sees(/Please type 'yes', 'no' or the fingerprint[^]*fingerprint\]/u)
+    up.type('yes\r')
+    expect(await up.exitCode).toBe(0)
+    expect((await statusOf(place.world, 'prod')).hosts[0]?.transport?.kind).toBe('openssh')
+  })
+
+  test('a changed host key is told with both fingerprints and the line of the old one', async () => {
+    await using place = await Entrance.open(hosts().prod.remoteSocket)
+    await using other = await Sshd.start({ hostKeyTypes: ['ed25519'] })
+    const line = `[127.0.0.1]:${place.sshd.port} ${other.hostKeys[0]}\n`
+    const knownHosts = await place.file('known_hosts', `# first\n${line}`)
+    await place.configure({ transport: 'openssh', knownHostsFile: knownHosts })
+    const refused = await place.world.dproxy(['up', 'prod'])
+    expect(refused.exitCode).toBe(4)
+    expect(refused.stderr).toContain(`${knownHosts} line 2 has ED25519 SHA256:`)
+    expect([...refused.stderr.matchAll(/SHA256:[\w+/]{43}/gu)]).toHaveLength(2)
+    expect(refused.stderr).toMatch(/ssh-keygen -R '\[127\.0\.0\.1\]:\d+' -f \S+, then: dproxy trust prod/u)
+  })
+
   test('through a jump host of its own configuration', async () => {
     await using bastion = await Sshd.start({ hostKeyTypes: ['ed25519'] })
     await using place = await Entrance.open(hosts().prod.remoteSocket, {

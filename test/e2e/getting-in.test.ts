@@ -173,6 +173,15 @@ describeOurs('getting in', (hosts) => {
     const broken = await place.world.dproxy(['restart', 'prod'])
     expect(broken.exitCode).toBe(4)
     expect(broken.stderr).toMatch(/jump host .*second|jump host .*127\.0\.0\.1/u)
+    // The first one can be trusted by itself, in a script too.
+    await writeFile(first.knownHostsFile, '')
+    const unknown = await place.world.dproxy(['up', 'prod'])
+    expect(unknown.exitCode).toBe(4)
+    expect(unknown.stderr).toMatch(/next: .*dproxy trust ssh:\/\/first$/mu)
+    const trust = await place.world.dproxy(['trust', 'ssh://first'])
+    const [, fingerprint] = /--fingerprint (SHA256:\S+)/u.exec(trust.stderr)!
+    await must(place.world, ['trust', 'ssh://first', '--fingerprint', fingerprint!])
+    expect((await place.world.dproxy(['up', 'prod'])).stderr).toMatch(/next: .*dproxy trust prod$/mu)
   })
 
   test('a ProxyCommand carries the connection, and ends with it', async () => {

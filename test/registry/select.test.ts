@@ -81,3 +81,18 @@ test('an unknown tag gets the nearest one and the list', async () => {
   const none = await failureOf(() => selectHosts(registry(host('one')), ['@'], { all: false }))
   expect(none).toMatchObject({ message: 'no host has the tag "@"', hint: 'no host has a tag' })
 })
+
+test('of many hosts or tags the first ten are named, and the others counted', async () => {
+  const letters = 'abcdefghijklmno'.split('')
+  const many = registry(...letters.map((name) => host(name, `t${name}`)))
+  const ten = 'a, b, c, d, e, f, g, h, i, j'
+  const unknown = await failureOf(() => selectHosts(many, ['zzzz'], { all: false }))
+  expect(unknown.hint).toBe(`the hosts are ${ten} and 5 more`)
+  const none = await failureOf(() => selectHosts(many, [], { all: false }))
+  expect(none.message).toBe(`which host? There are ${ten} and 5 more`)
+  const tag = await failureOf(() => selectHosts(many, ['@zzzz'], { all: false }))
+  expect(tag.hint).toMatch(/^the tags are @ta, .*, @tj and 5 more$/u)
+  const exactly = registry(...many.hosts.slice(0, 10))
+  const all = await failureOf(() => selectHosts(exactly, ['zzzz'], { all: false }))
+  expect(all.hint).toBe('the hosts are a, b, c, d, e, f, g, h, i and j')
+})

@@ -41,7 +41,10 @@ test('a key that one person declined is not accepted for others, who are asked t
   const { answered, trust, questions } = enter(dir)
   const hosts = [trust(), trust()]
   answered.resolve(['no'])
-  expect(await Promise.all(hosts)).toEqual([false, false])
+  for (const host of await Promise.allSettled(hosts)) {
+    expect(host).toMatchObject({ status: 'rejected', reason: { code: 'HOST_KEY_UNKNOWN' } })
+    expect(String((host as PromiseRejectedResult).reason)).toContain('you did not accept the host key')
+  }
   expect(questions()).toBe(2)
 })
 
@@ -55,4 +58,16 @@ test('whoever waits for the answer of another host can leave, and disturbs nobod
   answered.resolve(['yes'])
   expect(await Promise.all([first, third])).toEqual([true, true])
   expect(questions()).toBe(1)
+})
+
+test('an answer that is none is asked for again, and not for ever', async () => {
+  await using dir = await TempDir.create()
+  const { file, trust, answered, questions } = enter(dir)
+  answered.resolve(['y'])
+  await expect(trust()).rejects.toMatchObject({
+    message: 'you did not accept the host key of 127.0.0.1:2222',
+    hint: expect.stringMatching(/dproxy trust prod$/u) as string,
+  })
+  expect(questions()).toBe(3)
+  await expect(readFile(file)).rejects.toThrow('ENOENT')
 })

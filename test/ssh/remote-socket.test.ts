@@ -181,7 +181,7 @@ describeWith(['sshd'], 'a remote socket', () => {
     expect(await failureAt(scope, open, path, ordinary)).toMatchObject({
       code: 'ENGINE_SOCKET_DENIED',
       message: `${ordinary} may not use ${path} on ${ordinary}@127.0.0.1:${open.port}: permission denied`,
-      hint: `let the user in there: sudo usermod -aG docker ${ordinary}, then dproxy restart`,
+      hint: `let the user in there: sudo usermod -aG docker ${ordinary}, then: dproxy restart prod`,
     })
   })
 
@@ -215,7 +215,7 @@ const ordinaryUser = (): string | undefined =>
     .find(([, , uid, , , , shell]) => uid !== '0' && /\/(?:ba|da)?sh$/u.test(shell ?? ''))?.[0]
 
 describe('what a look at the remote socket finds', () => {
-  const resolved = { host: 'example.com', port: 22, user: 'deploy' } as Resolved
+  const resolved = { typed: 'prod', host: 'example.com', port: 22, user: 'deploy' } as Resolved
   test.each([
     ['listening', 'ENGINE_UNREACHABLE'],
     ['usable', 'ENGINE_DOWN'],

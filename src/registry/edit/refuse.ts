@@ -1,10 +1,11 @@
 import { DproxyError } from '../../base/errors.js'
 import type { Env } from '../../base/paths.js'
-import { list, printable, shellWord } from '../../base/text.js'
+import { printable, shellWord } from '../../base/text.js'
 import { checkDocument } from '../check.js'
 import { readDocument, type ConfigDocument } from '../document.js'
 import { sameNameKey } from '../host.js'
 import { isLegacy } from '../legacy.js'
+import { listSome } from '../list-some.js'
 import { nearest } from '../nearest.js'
 import { configInvalid, type Problem } from '../problems.js'
 import { editCommand } from './edit-command.js'
@@ -89,7 +90,7 @@ export const namesAsIn = (file: string, document: ConfigDocument, names: readonl
     const near = nearest(name, known)
     const what = `no host of ${printable(file)} is named "${printable(name)}"`
     throw new DproxyError('HOST_UNKNOWN', near === undefined ? what : `${what}; did you mean "${near}"?`, {
-      hint: known.length === 0 ? 'it has no hosts' : `its hosts are ${printable(list(known))}`,
+      hint: known.length === 0 ? 'it has no hosts' : `its hosts are ${printable(listSome(known))}`,
     })
   })
 }

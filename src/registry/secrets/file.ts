@@ -32,17 +32,19 @@ export const fileStore = ({ path, master }: { path: string; master: Master }): S
   const oneAtATime = pLimit(1)
   let kept: Key | undefined
 
-  const keyOfFile = (sealed: Sealed, signal: AbortSignal): Promise<Key> =>
+  const keyOfFile = (sealed: Sealed, signal: AbortSignal, by: Master = master): Promise<Key> =>
     oneAtATime(async () => {
       if (kept?.salt === sealed.scrypt.salt) return kept
-      const key = await unless([signal], keyFor(await master('open', path, signal), sealed))
+      const key = await unless([signal], keyFor(await by('open', path, signal), sealed))
       if (!fits(key, sealed)) throw wrongPassphrase(path)
       return (kept = key)
     })
 
-  const read = async (signal: AbortSignal): Promise<Secrets> => {
+  const read = async (signal: AbortSignal, by?: Master): Promise<Secrets> => {
     const sealed = await sealedAt(path)
-    return sealed === undefined ? {} : opened(path, sealed, await unless([signal], keyOfFile(sealed, signal)))
+    return sealed === undefined
+      ? {}
+      : opened(path, sealed, await unless([signal], keyOfFile(sealed, signal, by)))
   }
 
   /** Reads, changes and writes under a lock; `change` gives undefined to leave the file as it is. */
@@ -70,8 +72,8 @@ export const fileStore = ({ path, master }: { path: string; master: Master }): S
   return {
     name: 'file',
     describe: () => `the encrypted file ${printable(path)}`,
-    get: async (account, signal) => {
-      const secrets = await read(signal)
+    get: async (account, signal, by) => {
+      const secrets = await read(signal, by)
       return Object.hasOwn(secrets, keyOf(account)) ? secrets[keyOf(account)] : undefined
     },
     set: async (account, value, signal) => {

@@ -5,7 +5,7 @@ import { printable } from '../../base/text.js'
 import { BusError } from './dbus/bus.js'
 
 const OTHERWISE =
-  'use passphraseCommand or passwordCommand, or an encrypted file (`secretStore: file` in the config)'
+  'keep secrets in an encrypted file: dproxy secret set NAME --store file, and `secretStore: file` in the config'
 
 export const locked = (): DproxyError =>
   new DproxyError('SECRET_STORE_LOCKED', 'the keychain is locked, so what it holds cannot be seen', {
@@ -24,7 +24,8 @@ export const noSession = ({ DBUS_SESSION_BUS_ADDRESS: address }: Env): DproxyErr
   return failure(`the keychain cannot be reached: there is no D-Bus session (${why})`, NEEDS_SESSION)
 }
 
-const NEEDS_SESSION = `start dproxy from within the desktop session (dproxy down --all, then up); or ${OTHERWISE}`
+// A supervisor that runs already stays in the session, or outside of any, that it was started from.
+const NEEDS_SESSION = `run this from within the desktop session (up: after dproxy down --all), or ${OTHERWISE}`
 
 export const busFailure = (thrown: unknown): DproxyError => {
   if (thrown instanceof BusError) {

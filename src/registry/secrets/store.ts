@@ -1,4 +1,5 @@
 import { sameNameKey } from '../host.js'
+import type { Master } from './master.js'
 
 /** What one stored secret is for. A passphrase opens the private key of its host. */
 export const SECRET_KINDS = ['password', 'passphrase'] as const
@@ -20,8 +21,11 @@ export type StoreName = (typeof STORE_NAMES)[number]
  */
 export interface SecretStore {
   readonly name: StoreName
-  /** undefined only when there surely is none: a store that cannot be read fails instead. */
-  get(account: Account, signal: AbortSignal): Promise<string | undefined>
+  /**
+   * undefined only when there surely is none: a store that cannot be read fails instead. `master`: how a store
+   * with a passphrase of its own is given it this time.
+   */
+  get(account: Account, signal: AbortSignal, master?: Master): Promise<string | undefined>
   /** Stores `value`, in place of an older one. */
   set(account: Account, value: string, signal: AbortSignal): Promise<void>
   /** False when there was none. */

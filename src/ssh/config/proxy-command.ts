@@ -29,7 +29,9 @@ export const openProxyCommand = async (
   try {
     return new ProxyStream(await start(words, env), name)
   } catch (failure) {
-    throw new DproxyError('PROXY_FAILED', `${name} cannot start: ${errnoOf(failure) ?? String(failure)}`, {
+    const why =
+      errnoOf(failure) === 'ENOENT' ? 'there is no such program' : (errnoOf(failure) ?? String(failure))
+    throw new DproxyError('PROXY_FAILED', `${name} cannot start: ${why}`, {
       stage: 'connect',
       hint: 'is the program installed, and in the PATH that dproxy was started with?',
       cause: failure,

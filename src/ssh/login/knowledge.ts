@@ -26,7 +26,9 @@ export const noPassword = (stored: Stored, { resolved: { typed }, help }: Contex
     ? {
         of: 'answer',
         code: 'LOGIN_NEEDS_PERSON',
-        why: `the stored password could not be had: ${printable(stored.why)}`,
+        why: stored.minor
+          ? `nobody can be asked for the password here, and ${printable(stored.why)}`
+          : `the stored password could not be had: ${printable(stored.why)}`,
         hint: printable(stored.minor ? `${onTerminal}; or ${stored.hint}` : stored.hint),
       }
     : {

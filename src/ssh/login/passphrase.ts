@@ -48,7 +48,10 @@ const unlocked = async (file: KeyFile, context: Context): Promise<KeyObject | un
     of: 'key',
     code: 'LOGIN_PASSPHRASE',
     why: `the key file ${printable(file.file)} cannot be used: ${sofar}, and nobody can be asked for it`,
-    hint: stored.kind === 'problem' && !minor ? `${printable(stored.hint)}; or ${advised}` : advised,
+    hint:
+      stored.kind === 'problem' && !minor
+        ? `${printable(stored.hint)}; or ${advised}`
+        : printable(`on a terminal: dproxy up ${context.resolved.typed}; or ${advised}`),
   })
   return undefined
 }

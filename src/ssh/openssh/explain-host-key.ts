@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { DproxyError } from '../../base/errors.js'
+import { shellWord } from '../../base/text.js'
+import { fingerprint } from '../known-hosts/fingerprint.js'
 import { address } from '../target.js'
 import { find, type Ended } from './ended.js'
 
@@ -26,12 +29,29 @@ const changed = ({ resolved, log }: Ended): DproxyError | undefined => {
   const file = /^\S+ key in (.*):\d+$/u.exec(place ?? '')?.[1]
   return new DproxyError(
     'HOST_KEY_CHANGED',
-    `the host key of ${address(resolved)} is not the one that is known: it showed ${log.hostKey ?? 'another'}, but there is another ${place ?? 'key in known_hosts'}; somebody may be in between`,
+    `the host key of ${address(resolved)} is not the one that is known: it showed ${log.hostKey ?? 'another'}, but ${knownAt(place)}; somebody may be in between`,
     {
       stage: 'host key',
-      hint: `only if the server's key was changed on purpose: ssh-keygen ${file === undefined ? '' : `-f '${file}' `}-R '${name}'`,
+      hint: `only if the server's key was changed on purpose: ssh-keygen -R '${name}'${file === undefined ? '' : ` -f ${shellWord(file)}`}, then: dproxy trust ${shellWord(resolved.typed)}`,
     },
   )
+}
+
+/** The line that ssh names as offending, with the fingerprint of its key where it can be read. */
+const knownAt = (place: string | undefined): string => {
+  const [, type, file, line] = /^(\S+) key in (.*):(\d+)$/u.exec(place ?? '') ?? []
+  if (file === undefined) return 'another is known'
+  try {
+    const fields =
+      readFileSync(file, 'latin1')
+        .split('\n')
+        [Number(line) - 1]?.trim()
+        .split(/[ \t]+/u) ?? []
+    const blob = Buffer.from(fields.at(fields[0]?.startsWith('@') ? 3 : 2) ?? '', 'base64')
+    return `${file} line ${line} has ${type} ${fingerprint(blob)}`
+  } catch {
+    return `${file} line ${line} has another ${type} key`
+  }
 }
 
 const unknown = ({ resolved, log, words }: Ended): DproxyError =>
@@ -40,6 +60,6 @@ const unknown = ({ resolved, log, words }: Ended): DproxyError =>
     `${address(resolved)} showed a host key that is not known: ${log.hostKey ?? 'ssh did not say which'}`,
     {
       stage: 'host key',
-      hint: `compare the fingerprint with the server's own, then let ssh store it: ssh ${words}`,
+      hint: `compare the fingerprint with the server's own, then store it: dproxy trust ${shellWord(resolved.typed)}; or, where that cannot see the key: ssh -o StrictHostKeyChecking=ask ${words} true`,
     },
   )

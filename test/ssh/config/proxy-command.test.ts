@@ -152,7 +152,7 @@ describe('a proxy command', () => {
     await expect(start(scope, ['/no/such program', 'geheim'])).rejects.toMatchObject({
       code: 'PROXY_FAILED',
       stage: 'connect',
-      message: 'the proxy command of prod (/no/such) cannot start: ENOENT',
+      message: 'the proxy command of prod (/no/such) cannot start: there is no such program',
     })
     await expect(start(scope, ['/tmp'])).rejects.toMatchObject({ code: 'PROXY_FAILED' })
     await expect(start(scope, ['a\0b'])).rejects.toMatchObject({ code: 'PROXY_FAILED' })

@@ -140,13 +140,14 @@ describeWith(['sshd'], 'a login with key files', () => {
     expect(wrong.message).toMatch(/the passphrase typed for the key file \S+ was wrong 3 times$/u)
     expect(wrong.message).not.toMatch(/a\db/u)
     const storedWrong = await refused(scope, resolved, { secrets: stored({ passphrase: 'a4b' }) })
-    expect(storedWrong).toMatchObject({ code, hint })
+    const onTerminal = `on a terminal: dproxy up prod; or ${hint}`
+    expect(storedWrong).toMatchObject({ code, hint: onTerminal })
     expect(storedWrong.message).toContain('the passphrase from the test store does not open it')
     const empty = await refused(scope, resolved, { ask: person(['']).ask })
     expect(empty).toMatchObject({ code, hint })
     expect(empty.message).toMatch(/was passed over: its passphrase was left empty$/u)
     const none = await refused(scope, resolved)
-    expect(none).toMatchObject({ code, hint })
+    expect(none).toMatchObject({ code, hint: onTerminal })
     expect(none.message).toMatch(/its passphrase is not stored, and nobody can be asked for it$/u)
   })
 

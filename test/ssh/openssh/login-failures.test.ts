@@ -96,9 +96,9 @@ describeWith(['sshd'], "a failed login through the system's ssh says why", () =>
     const changed = await failing(`# a comment\n${name} ${other}\n`)
     expect(changed).toMatchObject({
       code: 'HOST_KEY_CHANGED',
-      hint: expect.stringContaining(`ssh-keygen -f '${known}' -R '${name}'`) as string,
+      hint: expect.stringContaining(`ssh-keygen -R '${name}' -f ${known}, then: dproxy trust`) as string,
     })
-    expect(changed.message).toContain(`${known}:2`)
+    expect(changed.message).toContain(`${known} line 2 has ED25519 SHA256:`)
     expect((await failing(`@revoked * ${sshd.hostKeys[0]}\n`)).code).toBe('HOST_KEY_REVOKED')
   })
 
