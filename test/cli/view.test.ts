@@ -61,8 +61,3 @@ test('why a host is not up, or what its last client met, stands under the table 
   expect(shown).toContain('  prod: engine: no Docker daemon answers\n')
   expect(shown).not.toMatch(/^ {2}fine:/mu)
 })
-  const shown = statusTable(of(hostStatus('prod', { lastError }), away), plain)
-  expect(shown).toContain(`next in ${formatDuration(4200)}`)
-  expect(shown.match(/connection refused/gu)).toHaveLength(1)
-  expect(shown).toContain('  lab: connect: connection refused\n    next: is sshd running?\n')
-})

@@ -42,16 +42,17 @@ const knownAt = (place: string | undefined): string => {
   const [, type, file, line] = /^(\S+) key in (.*):(\d+)$/u.exec(place ?? '') ?? []
   if (file === undefined) return 'another is known'
   try {
-    const fields =
+    const text =
       readFileSync(file, 'latin1')
         .split('\n')
-        [Number(line) - 1]?.trim()
-        .split(/[ \t]+/u) ?? []
+        .at(Number(line) - 1) ?? ''
+    const fields = text.trim().split(/[ \t]+/u)
     const blob = Buffer.from(fields.at(fields[0]?.startsWith('@') ? 3 : 2) ?? '', 'base64')
-    return `${file} line ${line} has ${type} ${fingerprint(blob)}`
+    if (blob.length > 0) return `${file} line ${line} has ${type} ${fingerprint(blob)}`
   } catch {
-    return `${file} line ${line} has another ${type} key`
+    // It can be read no more.
   }
+  return `${file} line ${line} has another ${type} key`
 }
 
 const unknown = ({ resolved, log, words }: Ended): DproxyError =>
