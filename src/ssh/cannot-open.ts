@@ -38,7 +38,7 @@ export const cannotOpen = (
     case 'missing':
       return new DproxyError('ENGINE_SOCKET_MISSING', `there is no ${path} on ${there}`, {
         ...details,
-        hint: 'is Docker installed and running there? name its socket with `remoteSocket:` or --remote-socket if it is elsewhere',
+        hint: 'is Docker installed and running there (there: systemctl status docker)? name its socket with `remoteSocket:` or --remote-socket if it is elsewhere',
       })
     case 'denied':
       return new DproxyError(

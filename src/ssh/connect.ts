@@ -89,7 +89,7 @@ const cannotConnect = (resolved: Resolved, failure: unknown): DproxyError => {
   if (errno === 'ECONNREFUSED') {
     return new DproxyError('CONNECT_REFUSED', `connection refused by ${address(resolved)}`, {
       ...details,
-      hint: `is sshd running there, and is ${resolved.port} its port?`,
+      hint: `is sshd running there (there: systemctl status ssh), and is ${resolved.port} its port?`,
     })
   }
   const why: Record<string, string> = {

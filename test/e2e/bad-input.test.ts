@@ -207,7 +207,9 @@ describe.concurrent('servers that are not there', () => {
     const up = await world.dproxy(['up', 'prod'])
     expect(up.exitCode).toBe(1)
     expect(up.stderr).toContain(`dproxy: prod: connect: connection refused by 127.0.0.1:${port}`)
-    expect(up.stderr).toContain(`next: is sshd running there, and is ${port} its port?`)
+    expect(up.stderr).toContain(
+      `next: is sshd running there (there: systemctl status ssh), and is ${port} its port?`,
+    )
     expect(up.stderr).toContain('prod is tried again in the background; to stop that: dproxy down prod')
     expect((await world.dproxy(['status'])).stdout).toMatch(/prod +◐ (?:retrying|connecting)/u)
     const docker = await world.spawn('curl', [

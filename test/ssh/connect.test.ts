@@ -42,7 +42,7 @@ describe('connecting', () => {
       code: 'CONNECT_REFUSED',
       stage: 'connect',
       message: `connection refused by 127.0.0.1:${port}`,
-      hint: `is sshd running there, and is ${port} its port?`,
+      hint: `is sshd running there (there: systemctl status ssh), and is ${port} its port?`,
       stages: ['resolve', 'connect'],
     })
   })

@@ -45,7 +45,10 @@ const explainConnect = (ended: Ended): DproxyError => {
 }
 
 const CONNECT: Readonly<Record<string, [ErrorCode, string]>> = {
-  'Connection refused': ['CONNECT_REFUSED', 'is sshd running there, and is the port right?'],
+  'Connection refused': [
+    'CONNECT_REFUSED',
+    'is sshd running there (there: systemctl status ssh), and is the port right?',
+  ],
   'Connection timed out': [
     'CONNECT_TIMEOUT',
     'is the machine up? a firewall may drop what is sent to that port',
