@@ -7,7 +7,7 @@ import { text, type Command, type Words } from './command.js'
 import type { Io } from './io.js'
 import { loadDemo, loadSupervisor } from './lazy.js'
 import { cell, paintFor, table } from './paint.js'
-import { bringUp } from './up.js'
+import { bringUp } from './up/up.js'
 
 const ENGINES = ['embedded', 'local'] as const
 

@@ -7,8 +7,8 @@ import { drainOf, meantHosts, say, STOP_OPTIONS } from './down.js'
 import { statusNow } from './hosts.js'
 import type { Io } from './io.js'
 import { controlClient } from './supervisor-process.js'
-import { exitCode, refused, report, showTheWay } from './up.js'
-import type { Outcome } from './up-outcome.js'
+import { exitCode, refused, report, showTheWay } from './up/up.js'
+import type { Outcome } from './up/outcome.js'
 
 export const restart: Command = {
   usage: 'restart [names..]',

@@ -7,7 +7,7 @@ import { askOnTerminal } from './ask-on-terminal.js'
 import type { Io } from './io.js'
 import { loadTrust } from './lazy.js'
 import { paintFor, table } from './paint.js'
-import { chooseHosts } from './up-hosts.js'
+import { chooseHosts } from './up/hosts.js'
 
 type Look = Awaited<ReturnType<Awaited<ReturnType<typeof loadTrust>>['lookForTrust']>>
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { StageReport } from '../../src/cli/doctor-report.js'
-import { hostReport, stageText, verdictText } from '../../src/cli/doctor-report.js'
+import type { StageReport } from '../../src/cli/doctor/report.js'
+import { hostReport, stageText, verdictText } from '../../src/cli/doctor/report.js'
 import { paintFor } from '../../src/cli/paint.js'
 import { freePort } from '../testbed/free-port.js'
 import { Desk } from './support.js'

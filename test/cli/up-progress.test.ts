@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
-import { showProgress } from '../../src/cli/up-progress.js'
+import { showProgress } from '../../src/cli/up/progress.js'
 import { hostStatus } from '../control/support.js'
 import { Desk } from './support.js'
 

@@ -1,7 +1,7 @@
-import { formatDuration } from '../base/duration.js'
-import { count, list, printableLines } from '../base/text.js'
-import type { loadDoctor } from './lazy.js'
-import { cell, type Paint } from './paint.js'
+import { formatDuration } from '../../base/duration.js'
+import { count, list, printableLines } from '../../base/text.js'
+import type { loadDoctor } from '../lazy.js'
+import { cell, type Paint } from '../paint.js'
 
 type Examine = Awaited<ReturnType<typeof loadDoctor>>['examine']
 

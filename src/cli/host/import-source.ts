@@ -1,15 +1,15 @@
 /** Where `dproxy host import` takes hosts from. */
 import { isAbsolute, resolve } from 'node:path'
-import { DproxyError } from '../base/errors.js'
-import { expandHome } from '../base/paths.js'
-import { list, printable } from '../base/text.js'
-import type { Found } from '../registry/import/candidate.js'
-import { dockerContextHosts } from '../registry/import/docker-contexts.js'
-import { singleFileHost } from '../registry/import/single-host.js'
-import { sshConfigHosts, userSshConfig } from '../registry/import/ssh-config.js'
-import { listSome } from '../registry/list-some.js'
-import { strings, text, type Words } from './command.js'
-import type { Io } from './io.js'
+import { DproxyError } from '../../base/errors.js'
+import { expandHome } from '../../base/paths.js'
+import { list, printable } from '../../base/text.js'
+import type { Found } from '../../registry/import/candidate.js'
+import { dockerContextHosts } from '../../registry/import/docker-contexts.js'
+import { singleFileHost } from '../../registry/import/single-host.js'
+import { sshConfigHosts, userSshConfig } from '../../registry/import/ssh-config.js'
+import { listSome } from '../../registry/list-some.js'
+import { strings, text, type Words } from '../command.js'
+import type { Io } from '../io.js'
 
 export interface Source {
   readonly found: Found

@@ -1,10 +1,10 @@
-import { DproxyError } from '../base/errors.js'
-import { hostFromFlags, hostFromUrl } from '../registry/adhoc.js'
-import type { Host } from '../registry/host.js'
-import { selectHosts } from '../registry/select.js'
-import { strings, text, type Words } from './command.js'
-import { registryOf } from './hosts.js'
-import type { Io } from './io.js'
+import { DproxyError } from '../../base/errors.js'
+import { hostFromFlags, hostFromUrl } from '../../registry/adhoc.js'
+import type { Host } from '../../registry/host.js'
+import { selectHosts } from '../../registry/select.js'
+import { strings, text, type Words } from '../command.js'
+import { registryOf } from '../hosts.js'
+import type { Io } from '../io.js'
 
 /**
  * The hosts that a command line means: from names and @tags of the registry, from `ssh://` addresses, or from the flags that describe one host.

@@ -1,11 +1,11 @@
-import { DproxyError, type ExitCode } from '../base/errors.js'
-import { list, printable, shellWord } from '../base/text.js'
-import type { Registry } from '../registry/load.js'
-import { text, type Words } from './command.js'
-import { registryOf } from './hosts.js'
-import type { Io } from './io.js'
-import { loadLockedKeys } from './lazy.js'
-import { placeOf, refuseUnknown, storesFor, storesUsedBy, type Place } from './secret-place.js'
+import { DproxyError, type ExitCode } from '../../base/errors.js'
+import { list, printable, shellWord } from '../../base/text.js'
+import type { Registry } from '../../registry/load.js'
+import { text, type Words } from '../command.js'
+import { registryOf } from '../hosts.js'
+import type { Io } from '../io.js'
+import { loadLockedKeys } from '../lazy.js'
+import { placeOf, refuseUnknown, storesFor, storesUsedBy, type Place } from './place.js'
 
 type LockedKey = Awaited<ReturnType<Awaited<ReturnType<typeof loadLockedKeys>>['lockedKeysOf']>>[number]
 

@@ -1,11 +1,11 @@
-import { printable } from '../base/text.js'
-import { hostPlaces, type HostPlace } from '../registry/edit/places.js'
-import { entryOfHost } from '../registry/entry-of-host.js'
-import { selectHosts } from '../registry/select.js'
-import { strings, type Command, type Words } from './command.js'
-import { whereOf } from './host-file.js'
-import type { Io } from './io.js'
-import { paintFor, table } from './paint.js'
+import { printable } from '../../base/text.js'
+import { hostPlaces, type HostPlace } from '../../registry/edit/places.js'
+import { entryOfHost } from '../../registry/entry-of-host.js'
+import { selectHosts } from '../../registry/select.js'
+import { strings, type Command, type Words } from '../command.js'
+import { whereOf } from './file.js'
+import type { Io } from '../io.js'
+import { paintFor, table } from '../paint.js'
 
 export const hostShow: Command = {
   usage: 'show [names..]',

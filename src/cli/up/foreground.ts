@@ -1,12 +1,12 @@
-import type { HostStatus, UpReply, UpRequest } from '../control/messages.js'
-import { asDproxyError, DproxyError, exitCodeOf, isErrorCode, type ExitCode } from '../base/errors.js'
-import type { Host } from '../registry/host.js'
-import { Questioner } from './questions.js'
-import type { Words } from './command.js'
-import type { Io } from './io.js'
-import { loadSupervisor } from './lazy.js'
-import { logLine } from './logs.js'
-import { failureText, paintFor } from './paint.js'
+import type { HostStatus, UpReply, UpRequest } from '../../control/messages.js'
+import { asDproxyError, DproxyError, exitCodeOf, isErrorCode, type ExitCode } from '../../base/errors.js'
+import type { Host } from '../../registry/host.js'
+import { Questioner } from '../questions.js'
+import type { Words } from '../command.js'
+import type { Io } from '../io.js'
+import { loadSupervisor } from '../lazy.js'
+import { logLine } from '../logs.js'
+import { failureText, paintFor } from '../paint.js'
 
 /** The part of a supervisor that is needed here. */
 interface Starter {

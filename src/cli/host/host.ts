@@ -1,10 +1,10 @@
-import type { Command } from './command.js'
-import { hostTest } from './doctor.js'
-import { hostAdd } from './host-add.js'
-import { hostEdit } from './host-edit.js'
-import { hostImport } from './host-import.js'
-import { hostRm } from './host-rm.js'
-import { hostShow } from './host-show.js'
+import type { Command } from '../command.js'
+import { hostTest } from '../doctor/doctor.js'
+import { hostAdd } from './add.js'
+import { hostEdit } from './edit.js'
+import { hostImport } from './import.js'
+import { hostRm } from './rm.js'
+import { hostShow } from './show.js'
 
 export const host: Command = {
   usage: 'host',

@@ -1,8 +1,8 @@
-import { STORE_NAMES } from '../registry/secrets/store.js'
-import type { Command } from './command.js'
-import { listSecrets } from './secret-ls.js'
-import { removeSecret } from './secret-rm.js'
-import { setSecret } from './secret-set.js'
+import { STORE_NAMES } from '../../registry/secrets/store.js'
+import type { Command } from '../command.js'
+import { listSecrets } from './ls.js'
+import { removeSecret } from './rm.js'
+import { setSecret } from './set.js'
 
 const PASSPHRASE = {
   type: 'boolean',

@@ -1,22 +1,22 @@
 /** Whose secret a command line means, and where it is kept. */
-import { DproxyError } from '../base/errors.js'
-import { hostNameProblem } from '../base/openssh-names.js'
-import { printable } from '../base/text.js'
-import { sameNameKey, type Host } from '../registry/host.js'
-import { listSome } from '../registry/list-some.js'
-import type { Registry } from '../registry/load.js'
-import { nearest } from '../registry/nearest.js'
-import { MASTER_VARIABLE, masterFromFile, type Master } from '../registry/secrets/master.js'
-import { secretStores, type SecretStores } from '../registry/secrets/open.js'
+import { DproxyError } from '../../base/errors.js'
+import { hostNameProblem } from '../../base/openssh-names.js'
+import { printable } from '../../base/text.js'
+import { sameNameKey, type Host } from '../../registry/host.js'
+import { listSome } from '../../registry/list-some.js'
+import type { Registry } from '../../registry/load.js'
+import { nearest } from '../../registry/nearest.js'
+import { MASTER_VARIABLE, masterFromFile, type Master } from '../../registry/secrets/master.js'
+import { secretStores, type SecretStores } from '../../registry/secrets/open.js'
 import {
   aliasOwner,
   hostOwner,
   STORE_NAMES,
   type SecretKind,
   type StoreName,
-} from '../registry/secrets/store.js'
-import { text, type Words } from './command.js'
-import type { Io } from './io.js'
+} from '../../registry/secrets/store.js'
+import { text, type Words } from '../command.js'
+import type { Io } from '../io.js'
 
 export interface Place {
   readonly owner: string

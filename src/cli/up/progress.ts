@@ -1,11 +1,11 @@
-import type { HostStatus } from '../control/messages.js'
-import { STAGES } from '../base/errors.js'
-import { formatDuration } from '../base/duration.js'
-import type { GlobalWords, Io } from './io.js'
-import { cell, paintFor, type Paint } from './paint.js'
-import { redrawing } from './redraw.js'
-import type { Canvas } from './questions.js'
-import type { Outcome, Progress } from './up-outcome.js'
+import type { HostStatus } from '../../control/messages.js'
+import { STAGES } from '../../base/errors.js'
+import { formatDuration } from '../../base/duration.js'
+import type { GlobalWords, Io } from '../io.js'
+import { cell, paintFor, type Paint } from '../paint.js'
+import { redrawing } from '../redraw.js'
+import type { Canvas } from '../questions.js'
+import type { Outcome, Progress } from './outcome.js'
 
 /** Shows on stderr how each host gets through its stages: live on a terminal, else a line when it is done. */
 export const showProgress = (

@@ -1,10 +1,10 @@
-import { printable } from '../base/text.js'
-import { addHosts } from '../registry/edit/edit.js'
-import type { NewHost } from '../registry/edit/entry.js'
-import { strings, text, type Command, type Words } from './command.js'
-import { say } from './down.js'
-import { editing, makePlace, pathForFile } from './host-file.js'
-import type { Io } from './io.js'
+import { printable } from '../../base/text.js'
+import { addHosts } from '../../registry/edit/edit.js'
+import type { NewHost } from '../../registry/edit/entry.js'
+import { strings, text, type Command, type Words } from '../command.js'
+import { say } from '../down.js'
+import { editing, makePlace, pathForFile } from './file.js'
+import type { Io } from '../io.js'
 
 const ONCE = { type: 'string', requiresArg: true } as const
 const OFTEN = { ...ONCE, array: true } as const

@@ -1,11 +1,11 @@
 import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { userConfigPath } from '../base/paths.js'
-import { makeDirs } from '../base/private-dir.js'
-import { fileToEdit, type EditOptions } from '../registry/edit/edit.js'
-import { hostsBeside } from '../registry/edit/places.js'
-import type { WhereToLook } from '../registry/load.js'
-import type { GlobalWords, Io } from './io.js'
+import { userConfigPath } from '../../base/paths.js'
+import { makeDirs } from '../../base/private-dir.js'
+import { fileToEdit, type EditOptions } from '../../registry/edit/edit.js'
+import { hostsBeside } from '../../registry/edit/places.js'
+import type { WhereToLook } from '../../registry/load.js'
+import type { GlobalWords, Io } from '../io.js'
 
 /** Where this command line looks for hosts. */
 export const whereOf = ({ config }: Pick<GlobalWords, 'config'>, { env, cwd }: Io): WhereToLook => ({

@@ -1,8 +1,8 @@
-import { DproxyError, type ExitCode } from '../base/errors.js'
-import type { Words } from './command.js'
-import { registryOf } from './hosts.js'
-import type { Io } from './io.js'
-import { placeOf, storesFor } from './secret-place.js'
+import { DproxyError, type ExitCode } from '../../base/errors.js'
+import type { Words } from '../command.js'
+import { registryOf } from '../hosts.js'
+import type { Io } from '../io.js'
+import { placeOf, storesFor } from './place.js'
 
 /** Also of a host that is in no file any more: what was stored for it must not stay for ever. */
 export const removeSecret = async (words: Words, io: Io): Promise<ExitCode> => {

@@ -1,6 +1,6 @@
-import type { ControlClient } from '../control/client.js'
-import type { HostState, HostStatus, UpReply } from '../control/messages.js'
-import { DproxyError, isErrorCode } from '../base/errors.js'
+import type { ControlClient } from '../../control/client.js'
+import type { HostState, HostStatus, UpReply } from '../../control/messages.js'
+import { DproxyError, isErrorCode } from '../../base/errors.js'
 
 /** What became of one host that `up` asked for. */
 export interface Outcome {
