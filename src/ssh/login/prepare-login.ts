@@ -73,7 +73,10 @@ export const prepareLogin = async (
   })
 }
 
-const HUNG_UP = /^$|too many|auth|closed|reset|denied/iu
+const HUNG_UP = /^$|too many|auth|closed|denied/iu
+// What a server that slams the door looks like, and a network that fails. A key may be offered once more; what
+// a person knows may not.
+const RESET = /reset/iu
 
 class Attempt implements Login {
   readonly person: PersonAsked
@@ -142,7 +145,8 @@ class Attempt implements Login {
     this.#last?.notYetIn(false)
     this.#last = undefined
     // Servers that have had enough hang up, some without a word; a lost connection is another matter.
-    if (story.tried.length > 0 && HUNG_UP.test(said))
+    const gaveAnswer = story.tried.some(({ kind }) => kind === 'answer')
+    if (story.tried.length > 0 && (HUNG_UP.test(said) || (gaveAnswer && RESET.test(said))))
       return refusalOf(this.#context, words && `then it hung up: ${words}`)
     return new DproxyError('HANDSHAKE_FAILED', `${to} hung up during the login: ${words}`, {
       stage: 'login',

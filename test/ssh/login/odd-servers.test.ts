@@ -11,14 +11,17 @@ import { attempt, keyMaker, person, refused, resolvedAt, stored } from './suppor
 /** A server that lets in as `decide` says; its port. */
 const serverThat = async (
   scope: Scope,
-  decide: (login: AuthContext, end: () => void) => void,
+  decide: (login: AuthContext, end: () => void, reset: () => void) => void,
 ): Promise<number> => {
   const options = { hostKeys: [generateThrowAwayKey().privateKey] }
+  const sockets = new Set<Socket>()
   const ssh = new ssh2.Server(options, (client) => {
     client.on('error', () => undefined)
-    client.on('authentication', (login) => decide(login, () => client.end()))
+    const reset = () => {
+      for (const socket of sockets) socket.resetAndDestroy()
+    }
+    client.on('authentication', (login) => decide(login, () => client.end(), reset))
   })
-  const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
     ssh.injectSocket(socket)
@@ -189,6 +192,23 @@ test('a server that hangs up on a login without a word has refused it', async ()
     code: 'LOGIN_REFUSED',
     message: `deploy@127.0.0.1:${port} refused the password from the test store; then it hung up: the server closed the connection`,
   })
+})
+
+test('a connection that is reset in the middle has refused a password, but not a key', async () => {
+  await using scope = new Scope()
+  const resets = (method: string) =>
+    serverThat(scope, (login, _, reset) => {
+      if (login.method === 'none') login.reject([method as 'password'])
+      else reset()
+    })
+  const password = resolvedAt(await resets('password'))
+  expect(await refused(scope, password, { secrets: stored({ password: 'x' }) })).toMatchObject({
+    code: 'LOGIN_REFUSED',
+  })
+  const { key } = await keyMaker(scope)
+  const byKey = resolvedAt(await resets('publickey'), { identityFiles: [await key('one')] })
+  // A link is made again after this, as after any fault of the network.
+  expect(await refused(scope, byKey)).toMatchObject({ code: 'HANDSHAKE_FAILED', stage: 'login' })
 })
 
 test('a server that hangs up before anything was tried has refused nothing', async () => {
