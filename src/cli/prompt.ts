@@ -30,8 +30,9 @@ export const promptAt = async (
   signal.throwIfAborted()
   // readline repeats each key on its output; without echo it gets one that swallows them.
   const shown = echo ? output : new Writable({ write: (_chunk, _encoding, done) => done() })
-  if (!echo) output.write(question)
   const reader = createInterface({ input, output: shown, terminal: true })
+  // Only now: until the reader has taken the terminal over, the terminal itself shows what is typed.
+  if (!echo) output.write(question)
   reader.on('SIGINT', interrupt)
   const ended = new Promise<never>((_, reject) => {
     reader.once('close', () => reject(new DproxyError('STOPPED', 'nothing was answered')))

@@ -51,3 +51,18 @@ describe.each([true, false])('a question (seen while it is typed: %s)', (echo) =
     expect((await at('one\rtwo\rthree\r', echo)).given).toBe('one')
   })
 })
+
+test('a secret is asked for only once the terminal has stopped showing what is typed', async () => {
+  const events: string[] = []
+  const input = Object.assign(new PassThrough(), {
+    isTTY: true,
+    setRawMode: (raw: boolean) => void events.push(raw ? 'hidden' : 'shown'),
+  })
+  const output = new PassThrough()
+  output.on('data', (text: Buffer) => events.push(String(text)))
+  const terminal = { input: input as unknown as ReadStream, output, interrupt: () => undefined }
+  const answer = promptAt(terminal, 'Secret? ', { echo: false, signal: new AbortController().signal })
+  input.write('x\r')
+  expect(await answer).toBe('x')
+  expect(events).toEqual(['hidden', 'Secret? ', 'shown', '\n'])
+})
