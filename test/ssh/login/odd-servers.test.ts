@@ -15,11 +15,11 @@ const serverThat = async (
 ): Promise<number> => {
   const options = { hostKeys: [generateThrowAwayKey().privateKey] }
   const sockets = new Set<Socket>()
+  const reset = () => {
+    for (const socket of sockets) socket.resetAndDestroy()
+  }
   const ssh = new ssh2.Server(options, (client) => {
     client.on('error', () => undefined)
-    const reset = () => {
-      for (const socket of sockets) socket.resetAndDestroy()
-    }
     client.on('authentication', (login) => decide(login, () => client.end(), reset))
   })
   const server = createServer((socket) => {
