@@ -4,6 +4,7 @@ import { DproxyError } from '../base/errors.js'
 import { printable } from '../base/text.js'
 import { loadRegistry, type Registry } from '../registry/load.js'
 import type { Host } from '../registry/host.js'
+import { placeText } from '../base/ssh-url.js'
 import { listSome } from '../registry/list-some.js'
 import { nearest } from '../registry/nearest.js'
 import type { GlobalWords, Io } from './io.js'
@@ -83,7 +84,7 @@ const stopped = (host: Host): HostStatus => ({
   reason: null,
   since: null,
   socket: host.socket,
-  ssh: `${host.user === null ? '' : `${host.user}@`}${host.destination}${host.port === null ? '' : `:${host.port}`}`,
+  ssh: placeText(host),
   remoteSocket: host.remoteSocket,
   engine: null,
   rttMs: null,

@@ -18,3 +18,8 @@ export const loadTrust = () => import('../supervisor/trust.js')
 export const loadLockedKeys = () => import('../supervisor/locked-keys.js')
 
 export const loadDoctor = () => import('../supervisor/doctor/examine.js')
+
+// They start other programs, which takes a library that no other command needs.
+export const loadSecretStores = () => import('../registry/secrets/open.js')
+
+export const loadDockerContexts = () => import('../registry/import/docker-contexts.js')

@@ -1,5 +1,6 @@
 import { asDproxyError, DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
+import { sshUrl } from '../base/ssh-url.js'
 import { checkLength } from '../base/unix-socket.js'
 import { parseHostPort, parseSshUrl, type Destination } from './destination.js'
 import { HOST_DEFAULTS, type Host } from './host.js'
@@ -32,7 +33,7 @@ export interface HostFlags {
 export const hostFromUrl = (url: string, env: Env): Host => {
   const destination = accept('the ssh:// address', parseSshUrl(url))
   const name = nameOf(destination)
-  const typed = urlOf(destination)
+  const typed = sshUrl(destination)
   return { ...HOST_DEFAULTS, ...destination, name, typed, socket: socketPath(DEFAULT_SOCKET, name, '/', env) }
 }
 
@@ -65,7 +66,7 @@ export const hostFromFlags = (flags: HostFlags, env: Env, cwd: string): Host => 
     ...HOST_DEFAULTS,
     ...place,
     name,
-    typed: urlOf({ ...place, user }),
+    typed: sshUrl({ ...place, user }),
     user,
     socket,
     identityFiles: key === undefined ? [] : [absolutePath(key, cwd, env)],
@@ -91,11 +92,6 @@ const fits = (socket: string): Parsed<string> => {
   } catch (failure) {
     return bad(`is too long: ${asDproxyError(failure).message}`)
   }
-}
-
-const urlOf = ({ user, destination, port }: Destination): string => {
-  const host = destination.includes(':') ? `[${destination.replace('%', '%25')}]` : destination
-  return `ssh://${user === null ? '' : `${encodeURIComponent(user)}@`}${host}${port === null ? '' : `:${port}`}`
 }
 
 /** A name by the rule of names, lower-case since names ignore case; the port tells two of one address apart. */

@@ -2,14 +2,13 @@ import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
 import { DproxyError } from '../base/errors.js'
-import { formatDuration } from '../base/duration.js'
-import { printable } from '../base/text.js'
 import { unless, within } from '../base/timeout.js'
 import { ChannelStream, type ChannelHost } from './channel-stream.js'
 import { cannotGoOn, cannotOpen, type RemoteProbe } from './cannot-open.js'
 import { probeRemoteSocket } from './probe-remote-socket.js'
+import { lostBecause, silentFor } from './lost.js'
 import { ping } from './ping.js'
-import { address, where, type Resolved } from './target.js'
+import type { Resolved } from './target.js'
 
 // ssh2 ignores that the TCP socket is full and queues up to 2 MiB a stream in memory, in front of every other
 // stream of the host. Above this many queued bytes, writers wait for the socket.
@@ -154,11 +153,7 @@ export class Lane implements ChannelHost {
 
   /** Asks the server for a sign of life and measures the round trip, in milliseconds. */
   async ping(limitMs: number, signal: AbortSignal): Promise<number> {
-    const late = () =>
-      new DproxyError(
-        'LINK_LOST',
-        `${address(this.resolved)} has been silent for ${formatDuration(this.silentMs)}`,
-      )
+    const late = () => silentFor(this.resolved, this.silentMs)
     this.#rttMs = await unless(
       [this.lost],
       within(limitMs, signal, late, () => ping(this.#client)),
@@ -187,7 +182,10 @@ export class Lane implements ChannelHost {
 
   #lose(said: string | Error): void {
     if (this.lost.aborted) return
-    const error = said instanceof DproxyError ? said : lostBecause(this.resolved, said)
+    const error =
+      said instanceof DproxyError
+        ? said
+        : lostBecause(this.resolved, said instanceof Error ? said.message : said)
     // First the link hears it, so that nobody is served again before the loss is known (promise 2).
     this.#lost.abort(error)
     for (const stream of this.#streams) stream.destroy(error)
@@ -197,14 +195,6 @@ export class Lane implements ChannelHost {
     this.#socket.end(() => this.#socket.destroy())
     setTimeout(() => this.#socket.destroy(), 1000).unref()
   }
-}
-
-const lostBecause = (resolved: Resolved, said: string | Error): DproxyError => {
-  // It may be the server's own word (RFC 4253 section 11.1).
-  const why = printable(said instanceof Error ? said.message : said)
-  return new DproxyError('LINK_LOST', `the SSH connection to ${where(resolved)} was lost: ${why}`, {
-    hint: 'it is made again by itself',
-  })
 }
 
 type Taken = (failure: Error | undefined, channel: ClientChannel) => void

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { DproxyError } from '../base/errors.js'
+import { sshUrl } from '../base/ssh-url.js'
 import { list, shellWord } from '../base/text.js'
 import { openProxyCommand } from './config/proxy-command.js'
 import { resolveTarget, targetOfHop } from './config/resolve.js'
@@ -122,19 +123,12 @@ const openJump = async (
   } catch (failure) {
     if (!(failure instanceof DproxyError)) throw failure
     const { code, message, hint, stage, cause } = failure
+    // Only the first one can be reached from here, by its own name.
     const ownHint = before
       ? hint
-      : hint?.replace(`dproxy trust ${shellWord(target.typed)}`, `dproxy trust ${urlOf(hop)}`)
+      : hint?.replace(`dproxy trust ${shellWord(target.typed)}`, `dproxy trust ${shellWord(sshUrl(hop))}`)
     throw new DproxyError(code, `jump host ${name}: ${message}`, { hint: ownHint, stage, cause })
   }
-}
-
-/** How a jump host is named on our command line. Only the first one can be reached from here. */
-const urlOf = ({ destination, user, port }: Hop): string => {
-  const host = destination.includes(':') ? `[${destination.replace('%', '%25')}]` : destination
-  return shellWord(
-    `ssh://${user === null ? '' : `${encodeURIComponent(user)}@`}${host}${port === null ? '' : `:${port}`}`,
-  )
 }
 
 const needsOpenssh = (why: string): DproxyError =>

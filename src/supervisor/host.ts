@@ -1,6 +1,7 @@
 import type { HostDefinition, HostStatus, StreamStatus } from '../control/messages.js'
 import type { DproxyError, Stage } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
+import { placeText } from '../base/ssh-url.js'
 import { count, printable } from '../base/text.js'
 import { Proxy } from '../proxy/proxy.js'
 import { runtimeDir } from '../base/paths.js'
@@ -56,7 +57,7 @@ export class Host {
     this.#agentSocket = agentSocket
     this.#log = log
     this.#onChange = onChange
-    this.#ssh = configured(definition)
+    this.#ssh = placeText(definition)
     this.#desk = new QuestionDesk(definition.name, () => this.#onChange())
     this.#link = new Link({
       openLane: ({ signal, onStage, person }) =>
@@ -221,6 +222,3 @@ const sentence = (error: DproxyError | undefined, otherwise: string): string =>
 
 const remoteSocketOf = ({ remoteSocket }: HostDefinition): string =>
   remoteSocket === 'auto' ? DEFAULT_REMOTE_SOCKET : remoteSocket
-
-const configured = ({ user, destination, port }: HostDefinition): string =>
-  `${user === null ? '' : `${user}@`}${destination}${port === null ? '' : `:${port}`}`

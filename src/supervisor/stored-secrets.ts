@@ -3,7 +3,7 @@ import type { Env } from '../base/paths.js'
 import { printable } from '../base/text.js'
 import type { HostDefinition } from '../control/messages.js'
 import { runSecretCommand } from '../registry/secrets/command.js'
-import { masterFromFile, masterUnasked, MASTER_VARIABLE, type Master } from '../registry/secrets/master.js'
+import { MASTER_VARIABLE, type Master } from '../registry/secrets/master.js'
 import { secretStores, type SecretStores } from '../registry/secrets/open.js'
 import { aliasIn, aliasOwner, hostOwner, type SecretKind } from '../registry/secrets/store.js'
 import type { Ask, Stored, StoredSecrets } from '../ssh/person.js'
@@ -67,10 +67,12 @@ export const storedSecretsOf = (
   }
 }
 
-/** The passphrase of the encrypted file: from where the environment says, else from the person. */
-const masterBy = (ask: Ask | null, env: Env): Master => {
-  const unasked = masterFromFile(env) ?? (ask === null ? masterUnasked(env) : undefined)
-  if (unasked) return unasked
+/**
+ * Asks the person for the passphrase of the encrypted file; undefined where the store has its own way: nobody is
+ * there, or the environment names a file.
+ */
+const masterBy = (ask: Ask | null, env: Env): Master | undefined => {
+  if (ask === null || env[MASTER_VARIABLE]) return undefined
   return async (_purpose, path, signal) => {
     const name = printable(path)
     const question = {
@@ -78,7 +80,7 @@ const masterBy = (ask: Ask | null, env: Env): Master => {
       text: `The secrets in ${name} are needed, and that file has a passphrase of its own.`,
       prompts: [{ text: `Passphrase of ${name}:`, echo: false }],
     }
-    const given = (await ask?.(question, signal))?.[0] ?? ''
+    const given = (await ask(question, signal))?.[0] ?? ''
     if (given !== '') return given
     throw new DproxyError('SECRET_STORE_LOCKED', `the passphrase of ${name} was asked for and not given`, {
       hint: `put it into a file of mode 0600 and its path into ${MASTER_VARIABLE}, then dproxy down --all and up`,

@@ -4,12 +4,12 @@ import { DproxyError } from '../../base/errors.js'
 import { expandHome } from '../../base/paths.js'
 import { list, printable } from '../../base/text.js'
 import type { Found } from '../../registry/import/candidate.js'
-import { dockerContextHosts } from '../../registry/import/docker-contexts.js'
 import { singleFileHost } from '../../registry/import/single-host.js'
 import { sshConfigHosts, userSshConfig } from '../../registry/import/ssh-config.js'
 import { listSome } from '../../registry/list-some.js'
 import { strings, text, type Words } from '../command.js'
 import type { Io } from '../io.js'
+import { loadDockerContexts } from '../lazy.js'
 
 export interface Source {
   readonly found: Found
@@ -35,6 +35,7 @@ export const sourceOf = async (words: Words, io: Io): Promise<Source> => {
   if (name !== undefined && (fromSsh || fromDocker))
     throw usage('--name is for a single-host file; use --prefix')
   if (fromDocker) {
+    const { dockerContextHosts } = await loadDockerContexts()
     const found = await dockerContextHosts(io.env)
     return { found, patterns: given, called: 'the Docker contexts', file: undefined, isSingle: false }
   }

@@ -11,7 +11,7 @@ import { cell, paintFor, table } from '../paint.js'
 import { storesFor, storesIn } from './place.js'
 
 export const listSecrets = async (words: Words, io: Io): Promise<ExitCode> => {
-  const stores = storesFor(io)
+  const stores = await storesFor(io)
   const names = storesIn(words, await registryOf(words, io))
   const looked: Looked[] = []
   // One after the other: each may have to ask.

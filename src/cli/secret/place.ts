@@ -7,7 +7,7 @@ import { listSome } from '../../registry/list-some.js'
 import type { Registry } from '../../registry/load.js'
 import { nearest } from '../../registry/nearest.js'
 import { MASTER_VARIABLE, masterFromFile, type Master } from '../../registry/secrets/master.js'
-import { secretStores, type SecretStores } from '../../registry/secrets/open.js'
+import type { SecretStores } from '../../registry/secrets/open.js'
 import {
   aliasOwner,
   hostOwner,
@@ -17,6 +17,7 @@ import {
 } from '../../registry/secrets/store.js'
 import { text, type Words } from '../command.js'
 import type { Io } from '../io.js'
+import { loadSecretStores } from '../lazy.js'
 
 export interface Place {
   readonly owner: string
@@ -78,8 +79,10 @@ const storeIn = (words: Words, hosts: readonly Host[]): StoreName =>
   storesIn(words, { files: [], hosts })[0] ?? 'keychain'
 
 /** The stores, with somebody to ask for the passphrase of the encrypted file. */
-export const storesFor = (io: Io): SecretStores =>
-  secretStores(io.env, masterFromFile(io.env) ?? masterAt(io))
+export const storesFor = async (io: Io): Promise<SecretStores> => {
+  const { secretStores } = await loadSecretStores()
+  return secretStores(io.env, masterFromFile(io.env) ?? masterAt(io))
+}
 
 const masterAt =
   ({ askSecret }: Io): Master =>

@@ -8,7 +8,7 @@ import { placeOf, storesFor } from './place.js'
 export const removeSecret = async (words: Words, io: Io): Promise<ExitCode> => {
   const place = placeOf(words, await registryOf(words, io))
   const { name, kind } = place
-  const store = storesFor(io)[place.store]
+  const store = (await storesFor(io))[place.store]
   if (!(await store.delete(place, io.interrupted))) {
     throw new DproxyError('SECRET_MISSING', `no ${kind} of ${name} is stored in ${store.describe()}`, {
       hint: 'dproxy secret ls shows what is stored; --passphrase, --alias and --store tell which is meant',

@@ -16,7 +16,7 @@ export const setSecret = async (words: Words, io: Io): Promise<ExitCode> => {
   const value = await (place.kind === 'passphrase'
     ? passphrase(place, words, io)
     : password(place, words, io))
-  const store = storesFor(io)[place.store]
+  const store = (await storesFor(io))[place.store]
   await store.set(place, value, io.interrupted)
   if (words.json) {
     const { name, kind } = place

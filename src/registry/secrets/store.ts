@@ -2,7 +2,7 @@ import { sameNameKey } from '../host.js'
 import type { Master } from './master.js'
 
 /** What one stored secret is for. A passphrase opens the private key of its host. */
-export const SECRET_KINDS = ['password', 'passphrase'] as const
+const SECRET_KINDS = ['password', 'passphrase'] as const
 export type SecretKind = (typeof SECRET_KINDS)[number]
 
 export interface Account {
@@ -56,7 +56,7 @@ const ALIAS = 'ssh:'
 export const keyOf = ({ owner, kind }: Account): string => `${owner} ${kind}`
 
 /** The account that a store keeps under `key`; undefined when it is none of ours. */
-export const accountOf = (key: string): Account | undefined => {
+const accountOf = (key: string): Account | undefined => {
   const at = key.lastIndexOf(' ')
   const kind = SECRET_KINDS.find((each) => each === key.slice(at + 1))
   return at > 0 && kind !== undefined ? { owner: key.slice(0, at), kind } : undefined

@@ -1,11 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
-import { formatDuration } from '../../base/duration.js'
-import { DproxyError } from '../../base/errors.js'
-import { printable } from '../../base/text.js'
 import { unless, within } from '../../base/timeout.js'
 import { cannotOpen, type RemoteProbe } from '../cannot-open.js'
-import { address, where, type Resolved } from '../target.js'
+import { lostBecause, silentFor } from '../lost.js'
+import type { Resolved } from '../target.js'
 import type { Carrier } from './carrier.js'
 import { Channels } from './channels.js'
 import { probe } from './probe.js'
@@ -123,11 +121,7 @@ export class OpensshLane {
 
   /** Asks the server for a sign of life and measures the round trip, in milliseconds. */
   async ping(limitMs: number, signal: AbortSignal): Promise<number> {
-    const late = () =>
-      new DproxyError(
-        'LINK_LOST',
-        `${address(this.resolved)} has been silent for ${formatDuration(this.silentMs)}`,
-      )
+    const late = () => silentFor(this.resolved, this.silentMs)
     const started = performance.now()
     await unless(
       [this.lost],
@@ -173,15 +167,7 @@ export class OpensshLane {
 
   #lose(said: string): void {
     if (this.lost.aborted) return
-    // It may be the server's own word.
-    const why = printable(said)
-    const error = new DproxyError(
-      'LINK_LOST',
-      `the SSH connection to ${where(this.resolved)} was lost: ${why}`,
-      {
-        hint: 'it is made again by itself',
-      },
-    )
+    const error = lostBecause(this.resolved, said)
     // First the link hears it, so that nobody is served again before the loss is known (promise 2).
     this.#lost.abort(error)
     this.#channels.fail(error)

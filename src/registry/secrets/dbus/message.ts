@@ -19,7 +19,7 @@ export interface Message {
 }
 
 // D-Bus specification, "Message Protocol".
-export const METHOD_CALL = 1
+const METHOD_CALL = 1
 export const METHOD_RETURN = 2
 export const ERROR = 3
 const FIELD = { path: 1, interface: 2, member: 3, errorName: 4, replySerial: 5, destination: 6, signature: 8 }
