@@ -103,6 +103,7 @@ export const HostStatus = z.object({
   socket: z.string(),
   /** `user@host:port` as resolved, or as configured while nothing has been resolved. */
   ssh: z.string(),
+  /** The engine's socket there; `auto` while it has to be found. */
   remoteSocket: z.string(),
   engine: z.object({ version: z.string(), apiVersion: z.string() }).nullable(),
   /** The last measured round trip of the link, milliseconds. */
@@ -110,10 +111,19 @@ export const HostStatus = z.object({
   lanes: z.number(),
   /** Who speaks SSH, and why it is not dproxy itself; null before the first connection. */
   transport: z.object({ kind: z.enum(['ssh2', 'openssh']), why: z.string().nullable() }).nullable(),
+  /** How streams get from sshd to the engine's socket, and why it is not sshd itself; null before the first. */
+  forwarding: z
+    .object({
+      method: z.enum(['streamlocal', 'docker system dial-stdio', 'socat', 'nc']),
+      why: z.string().nullable(),
+    })
+    .nullable(),
   /** What the login waits for a person to answer. */
   question: Question.nullable(),
   streams: z.object({ open: z.number(), total: z.number() }),
   bytes,
+  /** Clients that were turned away because this process had no file descriptor left for them. */
+  turnedAway: z.number(),
   reconnects: z.number(),
   lastError: Failure.extend({ at: z.string() }).nullable(),
   /** What has been passed on the way up in the present or last attempt, in order, with the time it took. */

@@ -1,13 +1,15 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Client, ClientChannel } from 'ssh2'
+import { deferred } from '../base/deferred.js'
 import { DproxyError } from '../base/errors.js'
 import { unless, within } from '../base/timeout.js'
 import { ChannelStream, type ChannelHost } from './channel-stream.js'
-import { cannotGoOn, cannotOpen, type RemoteProbe } from './cannot-open.js'
-import { probeRemoteSocket } from './probe-remote-socket.js'
+import { cannotGoOn, cannotOpen, reasonOf, textOf, type RemoteProbe } from './engine/cannot-open.js'
+import { probeRemoteSocket } from './engine/probe-remote-socket.js'
 import { lostBecause, silentFor } from './lost.js'
 import { ping } from './ping.js'
+import { Complaint, ExecRefused, type RawLane, type RemoteCommand } from './raw-lane.js'
 import type { Resolved } from './target.js'
 
 // ssh2 ignores that the TCP socket is full and queues up to 2 MiB a stream in memory, in front of every other
@@ -22,7 +24,7 @@ const PROBE_HOLDS_MS = 1000
  * One SSH connection, logged in. It ends once: `lost` then carries the reason, and the streams that lived in
  * it are destroyed with that reason right after.
  */
-export class Lane implements ChannelHost {
+export class Lane implements RawLane, ChannelHost {
   readonly resolved: Resolved
   readonly #client: Client
   readonly #socket: Duplex
@@ -126,6 +128,39 @@ export class Lane implements ChannelHost {
       signal.throwIfAborted()
       this.lost.throwIfAborted()
       throw cannotGoOn(this.resolved, { host, port }, failure)
+    }
+  }
+
+  /**
+   * Runs a command on the remote machine.
+   * @throws ExecRefused, or DproxyError LINK_LOST
+   */
+  async exec(command: string, signal: AbortSignal): Promise<RemoteCommand> {
+    signal.throwIfAborted()
+    this.lost.throwIfAborted()
+    const complaint = new Complaint()
+    const exit = deferred<number | string | null>()
+    const start = (taken: Taken) =>
+      this.#client.exec(command, (failure, channel) => {
+        if (!failure) {
+          channel.once('exit', (code: number | null, signalName?: string) =>
+            exit.resolve(code ?? signalName ?? null),
+          )
+          channel.once('close', () => exit.resolve(null))
+          channel.stderr.on('data', complaint.hear)
+        }
+        taken(failure, channel)
+      })
+    try {
+      const stream = await unless([signal, this.lost], this.#openChannel(start, signal))
+      this.lost.throwIfAborted()
+      stream.once('close', () => exit.resolve(null))
+      return { stream, exit: exit.promise, complaint: complaint.read }
+    } catch (failure) {
+      signal.throwIfAborted()
+      this.lost.throwIfAborted()
+      // ssh2 puts the server's reason code on what a refused channel fails with, and on nothing else.
+      throw new ExecRefused(textOf(failure), reasonOf(failure) !== undefined, failure)
     }
   }
 

@@ -17,18 +17,19 @@ const LONGEST_ANSWER = 256 * 1024
 /**
  * Asks the engine at the other end of `open` for its version (`GET /version`): the proof that what answers
  * behind the socket is a Docker engine, and that requests get through.
+ * `remoteSocket`: where it listens, as far as that is known by then.
  * @throws DproxyError ENGINE_TIMEOUT or ENGINE_UNREACHABLE, and what `open` throws
  */
 export const askVersion = async (
   open: (signal: AbortSignal) => Promise<Duplex>,
-  remoteSocket: string,
+  remoteSocket: () => string,
   limitMs: number,
   signal: AbortSignal,
 ): Promise<EngineVersion> => {
   const late = () =>
     new DproxyError(
       'ENGINE_TIMEOUT',
-      `the Docker engine behind ${remoteSocket} did not answer within ${formatDuration(limitMs)}`,
+      `the Docker engine behind ${remoteSocket()} did not answer within ${formatDuration(limitMs)}`,
       {
         stage: 'engine',
         hint: 'it may be overloaded or stuck: look at it there with `docker version`',
@@ -37,7 +38,7 @@ export const askVersion = async (
   return within(limitMs, signal, late, async (limited) => {
     const stream = await open(limited)
     try {
-      return parse(await get(stream, limited), remoteSocket)
+      return parse(await get(stream, limited), remoteSocket())
     } finally {
       stream.destroy()
     }

@@ -6,8 +6,7 @@ import { count, printable } from '../base/text.js'
 import { Proxy } from '../proxy/proxy.js'
 import { runtimeDir } from '../base/paths.js'
 import type { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
-import { openLane } from '../ssh/open-lane.js'
-import { DEFAULT_REMOTE_SOCKET } from '../ssh/remote-socket.js'
+import { openEngineLane } from '../ssh/engine/open-engine-lane.js'
 import { DEFAULT_CONNECT_TIMEOUT_MS, where } from '../ssh/target.js'
 import type { AddressGate } from './address-gate.js'
 import { failureOf } from './failure.js'
@@ -61,7 +60,7 @@ export class Host {
     this.#desk = new QuestionDesk(definition.name, () => this.#onChange())
     this.#link = new Link({
       openLane: ({ signal, onStage, person }) =>
-        openLane(definition, {
+        openEngineLane(definition, {
           agentSocket: this.#agentSocket,
           env,
           runDir: runtimeDir(env),
@@ -75,7 +74,6 @@ export class Host {
           },
           throttle: (name, work) => gate.through(name, work, signal),
         }),
-      remoteSocket: remoteSocketOf(definition),
       connectTimeoutMs: definition.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
       cutBefore,
       onChange: () => this.#onLinkChange(),
@@ -174,14 +172,16 @@ export class Host {
       since: new Date(this.#draining ? this.#drainingSinceMs : link.sinceMs).toISOString(),
       socket: definition.socket,
       ssh: this.#ssh,
-      remoteSocket: remoteSocketOf(definition),
+      remoteSocket: link.remoteSocket ?? definition.remoteSocket,
       engine: link.engine,
       rttMs: link.rttMs === null ? null : Math.round(link.rttMs * 10) / 10,
       lanes: link.lanes,
       transport: link.transport,
+      forwarding: link.forwarding,
       question: this.#desk.question,
       streams: { open: this.#proxy.openStreams, total: this.#proxy.totalStreams },
       bytes: this.#proxy.bytes,
+      turnedAway: 0,
       reconnects: link.reconnects,
       lastError: failure && error ? { ...failure, at: new Date(error.atMs).toISOString() } : null,
       stages: [...link.stages],
@@ -219,6 +219,3 @@ const stageOf = (stage: Stage | undefined): string => (stage ? `${stage}: ` : ''
 
 const sentence = (error: DproxyError | undefined, otherwise: string): string =>
   error ? `${stageOf(error.stage)}${error.message}` : otherwise
-
-const remoteSocketOf = ({ remoteSocket }: HostDefinition): string =>
-  remoteSocket === 'auto' ? DEFAULT_REMOTE_SOCKET : remoteSocket

@@ -13,7 +13,13 @@ export interface Transport {
   readonly why: string | null
 }
 
-/** What a link needs of an SSH connection; `Lane` of src/ssh is one. */
+/** How streams get from sshd to the engine's socket, and why it is not sshd itself. */
+export interface Forwarding {
+  readonly method: 'streamlocal' | 'docker system dial-stdio' | 'socat' | 'nc'
+  readonly why: string | null
+}
+
+/** What a link needs of an SSH connection; `EngineLane` of src/ssh is one. */
 export interface LinkLane {
   /** Aborts with a DproxyError when the connection is over, before its streams are destroyed. */
   readonly lost: AbortSignal
@@ -27,7 +33,11 @@ export interface LinkLane {
   /** When silence means that the link is dead. */
   readonly keepAlive: KeepAlive
   readonly transport: Transport
-  openStream(path: string, signal: AbortSignal): Promise<Duplex>
+  /** The engine's socket on the remote machine; null while it has to be found. */
+  readonly remoteSocket: string | null
+  readonly forwarding: Forwarding | null
+  /** Opens one stream to the engine. */
+  openStream(signal: AbortSignal): Promise<Duplex>
   ping(limitMs: number, signal: AbortSignal): Promise<number>
   close(reason?: string): void
   /** Resolves when nothing that the connection stood on is left, processes above all; at once where undefined. */

@@ -10,12 +10,11 @@ import { delayBefore } from './backoff.js'
 import { askVersion, type EngineVersion } from './engine.js'
 import { HoldDown } from './hold-down.js'
 import { keepAlive } from './keep-alive.js'
-import type { LinkLane, Transport } from './link-lane.js'
+import type { Forwarding, LinkLane, Transport } from './link-lane.js'
 import { StageLog } from './stage-log.js'
 
 export interface LinkOptions {
   readonly openLane: (attempt: Attempt) => Promise<LinkLane>
-  readonly remoteSocket: string
   /** What holds before a lane has told its own times. */
   readonly connectTimeoutMs: number
   /** How many streams were just cut by the link that this one takes the place of. */
@@ -100,6 +99,12 @@ export class Link {
   get transport(): Transport | null {
     return this.#lane?.transport ?? null
   }
+  get remoteSocket(): string | null {
+    return this.#lane?.remoteSocket ?? null
+  }
+  get forwarding(): Forwarding | null {
+    return this.#lane?.forwarding ?? null
+  }
   get lanes(): number {
     return this.#lane ? 1 : 0
   }
@@ -138,7 +143,7 @@ export class Link {
     const lane = this.#lane
     if (this.#state !== 'up' || !lane) throw this.#down()
     try {
-      const stream = await lane.openStream(this.#options.remoteSocket, signal)
+      const stream = await lane.openStream(signal)
       // What failed before works again.
       if (this.#error) this.#forgive()
       return stream
@@ -200,7 +205,7 @@ export class Link {
 
   /** All stages, up to a living engine. A lane that outlived a failed engine stage is used again. */
   async #bringUp(): Promise<LinkLane> {
-    const { openLane, remoteSocket } = this.#options
+    const { openLane } = this.#options
     const person = this.#person
     this.#person = false
     this.#isAttended = person
@@ -211,8 +216,8 @@ export class Link {
     if (!this.#lane) this.#adopt(lane)
     this.#begin('engine')
     this.#engine = await askVersion(
-      (limited) => lane.openStream(remoteSocket, limited),
-      remoteSocket,
+      (limited) => lane.openStream(limited),
+      () => lane.remoteSocket ?? 'its socket',
       lane.connectTimeoutMs,
       signal,
     )

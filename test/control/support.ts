@@ -199,6 +199,8 @@ export const hostStatus = (name = 'prod', more: Partial<HostStatus> = {}): HostS
   rttMs: 1,
   lanes: 1,
   transport: { kind: 'ssh2', why: null },
+  forwarding: { method: 'streamlocal', why: null },
+  turnedAway: 0,
   question: null,
   streams: { open: 0, total: 0 },
   bytes: { up: 0, down: 0 },

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { ownUid } from '../../src/base/paths.js'
 import { Scope } from '../../src/base/scope.js'
-import { cannotOpen } from '../../src/ssh/cannot-open.js'
+import { cannotOpen } from '../../src/ssh/engine/cannot-open.js'
 import type { Resolved } from '../../src/ssh/target.js'
 import { startEngine, text } from '../proxy/support.js'
 import { describeWith } from '../testbed/describe-with.js'
@@ -144,9 +144,9 @@ describeWith(['sshd'], 'a remote socket', () => {
   })
 
   test.each([
-    ['AllowStreamLocalForwarding no', 'ENGINE_UNREACHABLE'],
-    ['DisableForwarding yes', 'ENGINE_UNREACHABLE'],
-    ['AllowStreamLocalForwarding remote', 'ENGINE_UNREACHABLE'],
+    ['AllowStreamLocalForwarding no', 'FORWARDING_FORBIDDEN'],
+    ['DisableForwarding yes', 'FORWARDING_FORBIDDEN'],
+    ['AllowStreamLocalForwarding remote', 'FORWARDING_FORBIDDEN'],
   ])('that sshd does not forward to comes with the word that allows it: %s', async (option, code) => {
     await using scope = new Scope()
     const { path } = await at(scope)
@@ -217,7 +217,7 @@ const ordinaryUser = (): string | undefined =>
 describe('what a look at the remote socket finds', () => {
   const resolved = { typed: 'prod', host: 'example.com', port: 22, user: 'deploy' } as Resolved
   test.each([
-    ['listening', 'ENGINE_UNREACHABLE'],
+    ['listening', 'FORWARDING_FORBIDDEN'],
     ['usable', 'ENGINE_DOWN'],
     ['denied', 'ENGINE_SOCKET_DENIED'],
     ['other', 'ENGINE_SOCKET_MISSING'],
@@ -233,7 +233,7 @@ describe('what a look at the remote socket finds', () => {
   test('matters less than the word of a server that says it forbids it', () => {
     const failure = Object.assign(new Error('prohibited'), { reason: 1 })
     expect(cannotOpen(resolved, '/run/docker.sock', failure, 'usable')).toMatchObject({
-      code: 'ENGINE_UNREACHABLE',
+      code: 'FORWARDING_FORBIDDEN',
       message: 'sshd on deploy@example.com:22 forbids forwarding to /run/docker.sock',
     })
   })

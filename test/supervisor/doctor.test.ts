@@ -18,7 +18,7 @@ const engineWith =
 
 const examineEngine = async (lane: FakeLane) => {
   const found = examination()
-  await lookAtEngine(lane, '/run/docker.sock', found.exam, never)
+  await lookAtEngine(lane, found.exam, never)
   expect(lane.openStreams).toBe(0)
   return found
 }

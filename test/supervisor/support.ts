@@ -52,7 +52,10 @@ export class FakeLane implements LinkLane {
     this.#heardMs = performance.now()
   }
 
-  async openStream(_path: string, signal: AbortSignal): Promise<Duplex> {
+  readonly remoteSocket = '/var/run/docker.sock'
+  readonly forwarding = { method: 'streamlocal', why: null } as const
+
+  async openStream(signal: AbortSignal): Promise<Duplex> {
     signal.throwIfAborted()
     this.lost.throwIfAborted()
     if (this.cannotOpen) throw this.cannotOpen
@@ -109,7 +112,6 @@ export class Bench implements AsyncDisposable {
         this.lanes.push(lane)
         return lane
       },
-      remoteSocket: '/var/run/docker.sock',
       connectTimeoutMs: 1000,
       onChange: () => {
         if (this.states.at(-1) !== this.link.state) this.states.push(this.link.state)

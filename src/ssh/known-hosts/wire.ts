@@ -17,6 +17,11 @@ export class WireReader {
     return this.#at
   }
 
+  boolean(): boolean {
+    this.#at += 1
+    return this.#bytes.readUInt8(this.#at - 1) !== 0
+  }
+
   uint32(): number {
     const value = this.#bytes.readUInt32BE(this.#at)
     this.#at += 4

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
-import { MESSAGE, type Field } from './messages.js'
+import { deferred } from '../../base/deferred.js'
+import { MESSAGE, type Body, type Field } from './messages.js'
 import { Pace } from './pace.js'
 
 /** What a channel needs of the connection it lives in. */
@@ -58,6 +59,9 @@ export class Channel extends Duplex {
   #unanswered: Callback | undefined
   #replies: ((accepted: boolean) => void)[] = []
   #patience: NodeJS.Timeout | undefined
+  readonly #exit = deferred<number | string | null>()
+  /** Hears what a command says on its error output. */
+  onComplaint: ((bytes: Buffer) => void) | undefined
 
   constructor(host: ChannelHost, opened: Opened) {
     const { type, id, remoteId, window, remoteWindow, remoteMaxPacket } = opened
@@ -76,6 +80,11 @@ export class Channel extends Duplex {
   /** Whether the server still answers requests in it. */
   get isOpen(): boolean {
     return !this.#closeSent && !this.#closeReceived
+  }
+
+  /** How its command ended: an exit code, a signal's name, or null when the channel closed without a word. */
+  get exit(): Promise<number | string | null> {
+    return this.#exit.promise
   }
 
   /** Makes a request of the server; resolves with whether it was granted, false when the channel ends first. */
@@ -124,10 +133,11 @@ export class Channel extends Duplex {
     this.#tell()
   }
 
-  /** What the server sent beside the stream, such as a command's complaints: nobody reads it. */
-  onAside(length: number): void {
-    this.#owed -= length
-    this.#untold += length
+  /** What the server sent beside the stream: a command's complaints. */
+  onAside(bytes: Buffer): void {
+    this.#owed -= bytes.length
+    this.#untold += bytes.length
+    this.onComplaint?.(bytes)
     this.#tell()
   }
 
@@ -148,8 +158,11 @@ export class Channel extends Duplex {
   }
 
   /** sshd asks for signs of life this way (ClientAliveInterval); that we know of nothing is one (section 5.4). */
-  onRequest(wantsReply: boolean): void {
-    if (wantsReply && !this.#closeSent) this.#send(MESSAGE.failure)
+  onRequest(name: string, body: Body): void {
+    if (body.boolean() && !this.#closeSent) this.#send(MESSAGE.failure)
+    // RFC 4254 section 6.10.
+    if (name === 'exit-status') this.#exit.resolve(body.uint32())
+    if (name === 'exit-signal') this.#exit.resolve(body.name())
   }
 
   onClosed(): void {
@@ -215,6 +228,7 @@ export class Channel extends Duplex {
 
   #giveUp(failure?: Error): void {
     clearTimeout(this.#patience)
+    this.#exit.resolve(null)
     for (const reply of this.#replies.splice(0)) reply(false)
     this.#answer(failure)
   }

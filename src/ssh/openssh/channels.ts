@@ -3,7 +3,7 @@ import { Channel, type ChannelHost } from './channel.js'
 import { MESSAGE, type Body, type Field } from './messages.js'
 import { Windows } from './windows.js'
 
-const SESSION = 'session'
+export const SESSION = 'session'
 
 // The packet size that every implementation takes (RFC 4253 section 6.1).
 const MAX_PACKET = 32 * 1024
@@ -131,7 +131,7 @@ export class Channels implements ChannelHost {
         return channel.onData(body.string())
       case MESSAGE.extendedData:
         body.uint32()
-        return channel.onAside(body.string().length)
+        return channel.onAside(body.string())
       case MESSAGE.windowAdjust:
         return channel.onRoom(body.uint32())
       case MESSAGE.eof:
@@ -139,8 +139,7 @@ export class Channels implements ChannelHost {
       case MESSAGE.close:
         return channel.onClosed()
       case MESSAGE.request:
-        body.string()
-        return channel.onRequest(body.isTrueNext())
+        return channel.onRequest(body.name(), body)
       case MESSAGE.success:
       case MESSAGE.failure:
         return channel.onReply(type === MESSAGE.success)

@@ -28,19 +28,7 @@ export const encode = (fields: readonly Field[]): Buffer =>
   )
 
 /** What follows a message's number. */
-export class Body extends WireReader {
-  readonly #bytes: Buffer
-
-  constructor(bytes: Buffer) {
-    super(bytes)
-    this.#bytes = bytes
-  }
-
-  /** The boolean that comes next; it stays there. */
-  isTrueNext(): boolean {
-    return this.#bytes.readUInt8(this.offset) !== 0
-  }
-}
+export class Body extends WireReader {}
 
 const uint32 = (value: number): Buffer => {
   const bytes = Buffer.alloc(4)

@@ -1,11 +1,12 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { unless, within } from '../../base/timeout.js'
-import { cannotOpen, type RemoteProbe } from '../cannot-open.js'
+import { cannotOpen, textOf, type RemoteProbe } from '../engine/cannot-open.js'
 import { lostBecause, silentFor } from '../lost.js'
+import { Complaint, ExecRefused, type RawLane, type RemoteCommand } from '../raw-lane.js'
 import type { Resolved } from '../target.js'
 import type { Carrier } from './carrier.js'
-import { Channels } from './channels.js'
+import { Channels, SESSION } from './channels.js'
 import { probe } from './probe.js'
 import type { SshLog } from './ssh-log.js'
 import type { SshProcess } from './ssh-process.js'
@@ -30,7 +31,7 @@ export interface OpensshLaneParts {
  * One SSH connection that the system's `ssh` has made and keeps. It ends once: `lost` then carries the reason,
  * and the streams that lived in it are destroyed with that reason right after.
  */
-export class OpensshLane {
+export class OpensshLane implements RawLane {
   readonly resolved: Resolved
   /** Who speaks SSH, and why it is not dproxy itself. */
   readonly transport: { readonly kind: 'openssh'; readonly why: string | null }
@@ -117,6 +118,29 @@ export class OpensshLane {
       this.lost.throwIfAborted()
       throw cannotOpen(this.resolved, path, failure, await unless(over, this.#onRefused(path, failure)))
     }
+  }
+
+  /**
+   * Runs a command on the remote machine.
+   * @throws ExecRefused, or DproxyError LINK_LOST
+   */
+  async exec(command: string, signal: AbortSignal): Promise<RemoteCommand> {
+    signal.throwIfAborted()
+    this.lost.throwIfAborted()
+    const over = [signal, this.lost]
+    const session = await unless(over, this.#channels.open(SESSION, signal)).catch((failure: unknown) => {
+      signal.throwIfAborted()
+      this.lost.throwIfAborted()
+      throw new ExecRefused(textOf(failure), true, failure)
+    })
+    const complaint = new Complaint()
+    session.onComplaint = complaint.hear
+    if (!(await unless(over, session.request('exec', command)))) {
+      session.destroy()
+      this.lost.throwIfAborted()
+      throw new ExecRefused('the command was refused', false)
+    }
+    return { stream: session, exit: session.exit, complaint: complaint.read }
   }
 
   /** Asks the server for a sign of life and measures the round trip, in milliseconds. */

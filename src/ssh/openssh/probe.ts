@@ -1,6 +1,6 @@
 import { within } from '../../base/timeout.js'
-import type { RemoteProbe } from '../cannot-open.js'
-import { PROBE_COMMAND, PROBE_LIMIT_MS, resultOf } from '../probe-remote-socket.js'
+import type { RemoteProbe } from '../engine/cannot-open.js'
+import { PROBE_COMMAND, PROBE_LIMIT_MS, resultOf } from '../engine/probe-remote-socket.js'
 import type { Channel } from './channel.js'
 import type { Channels } from './channels.js'
 

@@ -11,20 +11,21 @@ import type { DoctorStage, Notes } from './report.js'
 import { openStream, silent } from './stream.js'
 
 /** What is at the other end of a lane: may a stream be opened to the engine, and does it answer. */
-export const lookAtEngine = async (
-  lane: LinkLane,
-  remoteSocket: string,
-  exam: Examination,
-  signal: AbortSignal,
-): Promise<void> => {
-  const stream = await openStream(lane, remoteSocket, exam, signal)
+export const lookAtEngine = async (lane: LinkLane, exam: Examination, signal: AbortSignal): Promise<void> => {
+  const stream = await openStream(lane, exam, signal)
   if (!stream) return
+  const remoteSocket = lane.remoteSocket ?? 'its socket'
   try {
     const answer = await exam.check('engine', (notes) => ping(stream, remoteSocket, lane, notes, signal))
     if (!answer) return exam.skip(['version', 'clock'])
     await exam.check('version', async (notes) => {
-      const open = (limited: AbortSignal) => lane.openStream(remoteSocket, limited)
-      const { version, apiVersion } = await askVersion(open, remoteSocket, lane.connectTimeoutMs, signal)
+      const open = (limited: AbortSignal) => lane.openStream(limited)
+      const { version, apiVersion } = await askVersion(
+        open,
+        () => remoteSocket,
+        lane.connectTimeoutMs,
+        signal,
+      )
       notes.fact(`Docker ${version}, API ${apiVersion}`)
       if (isOlder(apiVersion, OLDEST_API)) notes.warn(tooOld(apiVersion))
     })

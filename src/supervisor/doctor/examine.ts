@@ -1,8 +1,7 @@
 import type { HostDefinition } from '../../control/messages.js'
 import { resolveTarget } from '../../ssh/config/resolve.js'
-import { openLane } from '../../ssh/open-lane.js'
+import { openEngineLane } from '../../ssh/engine/open-engine-lane.js'
 import type { Ask } from '../../ssh/person.js'
-import { DEFAULT_REMOTE_SOCKET } from '../../ssh/remote-socket.js'
 import { optionsFromHere, type FromHere } from '../from-here.js'
 import type { LinkLane } from '../link-lane.js'
 import { lookAtConfig } from './config.js'
@@ -57,9 +56,8 @@ const lookThere = async (
   const { ask, signal } = options
   const lane = await connected(definition, { ...options, ask: ask && withoutHostKeys(ask) }, exam)
   if (!lane) return exam.skip(ENGINE_STAGES)
-  const { remoteSocket } = definition
   try {
-    await lookAtEngine(lane, remoteSocket === 'auto' ? DEFAULT_REMOTE_SOCKET : remoteSocket, exam, signal)
+    await lookAtEngine(lane, exam, signal)
   } finally {
     lane.close()
   }
@@ -74,7 +72,7 @@ const connected = async (
   const connecting = new Connecting(exam, definition.transport)
   const { onStage, onResolved, onFact } = connecting
   try {
-    const lane = await openLane(definition, {
+    const lane = await openEngineLane(definition, {
       ...optionsFromHere(definition, options),
       onStage,
       onResolved,

@@ -11,25 +11,24 @@ import type { Examination } from './examination.js'
  */
 export const openStream = async (
   lane: LinkLane,
-  remoteSocket: string,
   exam: Examination,
   signal: AbortSignal,
 ): Promise<Duplex | undefined> => {
   const startedMs = performance.now()
   try {
-    const late = () => silent(`no stream to ${remoteSocket} was opened`, lane.connectTimeoutMs)
-    const stream = await within(lane.connectTimeoutMs, signal, late, (limited) =>
-      lane.openStream(remoteSocket, limited),
-    )
+    const late = () => silent(`no stream to ${socketOf(lane)} was opened`, lane.connectTimeoutMs)
+    const stream = await within(lane.connectTimeoutMs, signal, late, (limited) => lane.openStream(limited))
     exam.begin('streamlocal', startedMs).pass()
-    passSocket(remoteSocket, exam)
+    passSocket(socketOf(lane), exam)
     return stream
   } catch (failure) {
     signal.throwIfAborted()
-    explain(asDproxyError(failure), remoteSocket, exam, startedMs)
+    explain(asDproxyError(failure), socketOf(lane), exam, startedMs)
     return undefined
   }
 }
+
+const socketOf = ({ remoteSocket }: LinkLane): string => remoteSocket ?? "the engine's socket"
 
 const explain = (failure: DproxyError, remoteSocket: string, exam: Examination, startedMs: number): void => {
   const { code } = failure

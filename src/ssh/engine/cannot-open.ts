@@ -1,7 +1,7 @@
-import { DproxyError } from '../base/errors.js'
-import { printable, shellWord } from '../base/text.js'
-import { sshLine } from './ssh-line.js'
-import { address, where, type Resolved } from './target.js'
+import { DproxyError } from '../../base/errors.js'
+import { printable, shellWord } from '../../base/text.js'
+import { sshLine } from '../ssh-line.js'
+import { address, where, type Resolved } from '../target.js'
 
 export const PROBE_RESULTS = ['listening', 'usable', 'denied', 'other', 'missing', 'unknown'] as const
 /** What stands at the remote socket's path, as the remote user sees it; or that the user must first change a password. */
@@ -29,7 +29,7 @@ export const cannotOpen = (
     )
   }
   if (reasonOf(failure) === ADMINISTRATIVELY_PROHIBITED) {
-    return new DproxyError('ENGINE_UNREACHABLE', `sshd on ${there} forbids forwarding to ${path}`, {
+    return new DproxyError('FORWARDING_FORBIDDEN', `sshd on ${there} forbids forwarding to ${path}`, {
       ...details,
       hint: enable,
     })
@@ -56,7 +56,7 @@ export const cannotOpen = (
       })
     case 'listening':
       return new DproxyError(
-        'ENGINE_UNREACHABLE',
+        'FORWARDING_FORBIDDEN',
         `sshd on ${there} does not forward to ${path}, though something listens behind it`,
         { ...details, hint: enable },
       )
@@ -101,10 +101,12 @@ export const cannotGoOn = (
   )
 }
 
-const reasonOf = (failure: unknown): unknown =>
+/** The server's reason code for a channel it did not open (RFC 4254 section 5.1); undefined for any other failure. */
+export const reasonOf = (failure: unknown): unknown =>
   failure instanceof Error && 'reason' in failure ? failure.reason : undefined
 
-const textOf = (failure: unknown): string =>
+/** What the server said of it, free of control characters. */
+export const textOf = (failure: unknown): string =>
   printable(
     failure instanceof Error ? failure.message.replace('(SSH) Channel open failure: ', '') : String(failure),
   )

@@ -1,5 +1,5 @@
 import type { Client, ClientChannel } from 'ssh2'
-import { within } from '../base/timeout.js'
+import { within } from '../../base/timeout.js'
 import { PROBE_RESULTS, type RemoteProbe } from './cannot-open.js'
 
 export const PROBE_LIMIT_MS = 5000
