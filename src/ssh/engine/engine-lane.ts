@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import { unless } from '../../base/timeout.js'
 import type { RawLane } from '../raw-lane.js'
 import { STREAMLOCAL, type Forwarding } from './forwarding.js'
-import { DEFAULT_REMOTE_SOCKET } from './remote-socket.js'
+import { locate } from './locate.js'
 
 /** How the engine is reached in one SSH connection. */
 interface Way {
@@ -99,7 +99,7 @@ export class EngineLane {
   }
 
   async #look(): Promise<Way> {
-    const path = this.#wanted === 'auto' ? DEFAULT_REMOTE_SOCKET : this.#wanted
+    const path = this.#wanted === 'auto' ? await locate(this.#raw) : this.#wanted
     return { path, forwarding: STREAMLOCAL, open: (signal) => this.#raw.openStream(path, signal) }
   }
 }
