@@ -50,6 +50,7 @@ const EXIT_OF = {
   SECRET_STORE_LOCKED: 1,
   SECRET_STORE_FAILED: 1,
   QUESTION_UNKNOWN: 1,
+  HOST_CRASHED: 1,
   SUPERVISOR_DOWN: 5,
   SUPERVISOR_SKEW: 5,
   SUPERVISOR_FAILED: 5,
@@ -74,6 +75,8 @@ export interface ErrorDetails {
   hint?: string | undefined
   stage?: Stage | undefined
   cause?: unknown
+  /** How long the other side wants to be left in peace before the next try, milliseconds. */
+  retryAfterMs?: number | undefined
 }
 
 /** An expected failure. `message` says what, where and why; `hint` what to do next. */
@@ -82,12 +85,14 @@ export class DproxyError extends Error {
   readonly code: ErrorCode
   readonly hint: string | undefined
   readonly stage: Stage | undefined
+  readonly retryAfterMs: number | undefined
 
-  constructor(code: ErrorCode, message: string, { hint, stage, cause }: ErrorDetails = {}) {
+  constructor(code: ErrorCode, message: string, { hint, stage, cause, retryAfterMs }: ErrorDetails = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.hint = hint
     this.stage = stage
+    this.retryAfterMs = retryAfterMs
   }
 }
 
@@ -96,7 +101,7 @@ export const exitCodeOf = (code: ErrorCode): ExitCode => EXIT_OF[code]
 
 /** Promise 5: what only the user can mend is never tried again by itself. */
 export const needsUser = (code: ErrorCode): boolean =>
-  EXIT_OF[code] === 4 || EXIT_OF[code] === 2 || code === 'SOCKET_BUSY'
+  EXIT_OF[code] === 4 || EXIT_OF[code] === 2 || code === 'SOCKET_BUSY' || code === 'HOST_CRASHED'
 
 /** Any thrown thing as a DproxyError; what we did not foresee becomes INTERNAL, its message kept. */
 export const asDproxyError = (thrown: unknown): DproxyError =>

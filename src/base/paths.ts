@@ -32,6 +32,10 @@ export const runtimeDir = (env: Env): string => {
 
 /** Every file name of ours, in one place. */
 export const controlSocketPath = (env: Env): string => join(runtimeDir(env), 'control.sock')
+/** Where a supervisor is spoken to until it takes the running one's place. */
+export const successorSocketPath = (env: Env): string => join(runtimeDir(env), 'next.sock')
+/** What the supervisor runs, for whoever comes after one that has ended without a word. */
+export const runRecordPath = (env: Env): string => join(runtimeDir(env), 'running.json')
 export const stateDir = (env: Env): string => join(xdg(env, 'XDG_STATE_HOME', '.local/state'), 'dproxy')
 export const logPath = (env: Env): string => join(stateDir(env), 'dproxy.log')
 export const userConfigPath = (env: Env): string =>

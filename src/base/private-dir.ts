@@ -33,18 +33,18 @@ export const privateDir = async (path: string): Promise<void> => {
 }
 
 /**
- * Makes `path` and what is missing above it, 0700 each; harmless when it is there. Not by mkdir's own
+ * Makes `path` and what is missing above it, 0700 each unless told; harmless when it is there. Not by mkdir's own
  * `recursive`, which never settles below a directory that says ENOENT to everything, such as /proc (Node 20).
  * @throws a system error
  */
-export const makeDirs = async (path: string): Promise<void> => {
+export const makeDirs = async (path: string, mode = 0o700): Promise<void> => {
   try {
-    await mkdir(path, { mode: 0o700 })
+    await mkdir(path, { mode })
   } catch (failure) {
     const above = dirname(path)
     if (errnoOf(failure) === 'EEXIST') return
     if (errnoOf(failure) !== 'ENOENT' || above === path) throw failure
     await makeDirs(above)
-    await mkdir(path, { mode: 0o700 })
+    await mkdir(path, { mode })
   }
 }

@@ -14,6 +14,8 @@ const DRAIN_MS = 5000
  */
 export const refuse = (client: Socket, message: string): Promise<void> =>
   new Promise((resolve) => {
+    // A socket that is closed already says so no more.
+    if (client.closed) return resolve()
     let limit = setTimeout(() => client.destroy(), REQUEST_WITHIN_MS)
     client.on('error', () => client.destroy())
     client.once('close', () => {

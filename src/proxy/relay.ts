@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { watchHalfOpen, type HalfOpenLimits } from './half-open.js'
 
 // How long the end of an upload may take when its client has left.
 const LINGER_MS = 30_000
@@ -15,15 +16,22 @@ const LINGER_MS = 30_000
  * - the engine's side has closed altogether: what it sent is flushed to the client, then the client is closed;
  * - the client fails or leaves: the engine's side is closed.
  */
-export const relay = (client: Socket, engine: Duplex): Promise<Error | undefined> =>
+export const relay = (client: Socket, engine: Duplex, limits: HalfOpenLimits): Promise<Error | undefined> =>
   new Promise((resolve) => {
     let cut: Error | undefined
     let open = 2
     let lingering: NodeJS.Timeout | undefined
     const closed = () => {
       open -= 1
-      if (open === 0) resolve(cut)
+      if (open > 0) return
+      stopWatching()
+      resolve(cut)
     }
+    const stopWatching = watchHalfOpen(client, engine, limits, (why) => {
+      cut ??= why
+      client.destroy()
+      engine.destroy()
+    })
     client.on('error', (failure) => {
       cut ??= failure
       engine.destroy()

@@ -1,12 +1,10 @@
 import { EventEmitter } from 'node:events'
-import { basename, dirname } from 'node:path'
+import { dirname } from 'node:path'
 import { pino, type Logger } from 'pino'
-import { createStream } from 'rotating-file-stream'
 import type { LogEntry } from '../control/messages.js'
 import { makeDirs } from '../base/private-dir.js'
+import { LogFile } from './log-file.js'
 
-// Two files of this size at most.
-const LOG_SIZE = '4M'
 const REMEMBERED = 1000
 
 type Level = LogEntry['level']
@@ -29,16 +27,8 @@ export class EventLog {
   /** Writes to the file `path`, whose directory is made if needed. */
   static async toFile(path: string): Promise<EventLog> {
     await makeDirs(dirname(path))
-    const file = createStream(basename(path), {
-      path: dirname(path),
-      size: LOG_SIZE,
-      maxFiles: 1,
-      mode: 0o600,
-    })
-    // A full disk must not stop the proxies: the log misses lines, they go on.
-    file.on('error', () => undefined)
-    const close = () => new Promise<void>((resolve) => void file.end(() => resolve()))
-    return new EventLog(pino(PINO_OPTIONS, file), close)
+    const file = new LogFile(path)
+    return new EventLog(pino(PINO_OPTIONS, file), () => file.close())
   }
 
   /** Writes nowhere but to its subscribers. */

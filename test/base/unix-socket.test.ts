@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, lstatSync, readdirSync } from 'node:fs'
 import {
+  chmod,
   chown,
   lstat,
   mkdir,
@@ -15,11 +16,14 @@ import {
 } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
 import { basename, join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { describe, expect, test } from 'vitest'
 import { LONGEST_SOCKET_PATH, ownUid } from '../../src/base/paths.js'
 import { Scope } from '../../src/base/scope.js'
-import { answers, listenUnix, type BoundPath } from '../../src/base/unix-socket.js'
+import { answers } from '../../src/base/unix-socket/path.js'
+import { listenUnix, type BoundPath } from '../../src/base/unix-socket.js'
 import { TempDir } from '../testbed/temp-dir.js'
+import { until } from '../testbed/until.js'
 
 const OTHER_UID = 65_534
 
@@ -45,6 +49,50 @@ const otherProcess = async (scope: Scope, path: string) => {
   const child = scope.add(spawn(process.execPath, ['-e', script]), (taken) => taken.kill('SIGKILL'))
   await once(child.stdout, 'data')
   return child
+}
+
+// Programs that run as another user; each says one line.
+const SERVE = `require('net').createServer((c) => c.on('error', () => {}).end('theirs')).listen(path, () => console.log('up'))`
+const ASK = `require('net').connect(path).on('data', (said) => console.log(String(said))).on('error', ({ code }) => console.log(code))`
+
+/** Another process, of user nobody, that does something with `path`; what it said first. */
+const asNobody = async (scope: Scope, what: string, path: string) => {
+  const script = `process.setgroups([]); process.setegid(${OTHER_UID}); process.seteuid(${OTHER_UID}); const path = ${JSON.stringify(path)}; ${what}`
+  const child = scope.add(spawn(process.execPath, ['-e', script]), (taken) => taken.kill('SIGKILL'))
+  const [said] = (await once(child.stdout, 'data')) as [Buffer]
+  return Object.assign(child, { said: String(said).trim() })
+}
+
+/** Looks at everything in `dir` as often as it can, in a thread of its own: between any two steps of ours. */
+const modesIn = async (scope: Scope, dir: string) => {
+  const script = `
+    const { parentPort, workerData } = require('worker_threads')
+    const { readdirSync, lstatSync } = require('fs')
+    const modes = new Set()
+    let looks = 0
+    const began = performance.now()
+    const look = () => {
+      looks += 1
+      for (const name of readdirSync(workerData.dir)) {
+        const found = lstatSync(workerData.dir + '/' + name, { throwIfNoEntry: false })
+        if (found) modes.add(found.mode & 0o777)
+      }
+      if (!Atomics.load(workerData.enough, 0)) return setImmediate(look)
+      parentPort.postMessage({ modes: [...modes], looksPerSecond: (looks * 1000) / (performance.now() - began) })
+    }
+    look()
+    parentPort.postMessage('looking')`
+  const enough = new Int32Array(new SharedArrayBuffer(4))
+  const started = new Worker(script, { eval: true, workerData: { dir, enough } })
+  const worker = scope.add(started, (taken) => taken.terminate())
+  await once(worker, 'message')
+  return {
+    stop: async () => {
+      Atomics.store(enough, 0, 1)
+      const [seen] = (await once(worker, 'message')) as [{ modes: number[]; looksPerSecond: number }]
+      return seen
+    },
+  }
 }
 
 /** A socket file that nobody listens on any more. */
@@ -76,38 +124,30 @@ const busy = (path: string, why: RegExp) =>
   }) as Error
 
 describe('listening on a Unix socket', () => {
-  test.each([0o000, 0o022, 0o077, 0o777])(
-    'gives a socket of mode 0600 from its first instant under umask %o',
-    async (umask) => {
+  test.each(['000', '022', '077', '777'])(
+    'gives a socket of mode 0600 from its first instant under umask %s [S6]',
+    async (digits) => {
       await using scope = new Scope()
+      const umask = Number.parseInt(digits, 8)
       const { dir } = await setUp(scope)
+      const watcher = await modesIn(scope, dir)
       const before = process.umask(umask)
       scope.add(before, (mask) => process.umask(mask))
-      const seen = new Set<number>()
-      // Looks at everything in the directory between any two steps of ours.
-      let looking = true
-      scope.add(0, () => (looking = false))
-      const look = () => {
-        for (const name of readdirSync(dir)) {
-          const found = lstatSync(join(dir, name), { throwIfNoEntry: false })
-          if (found) seen.add(found.mode & 0o777)
-        }
-        if (looking) setImmediate(look)
-      }
-      look()
       for (let round = 0; round < 20; round += 1) {
         const path = join(dir, `${round}.sock`)
         await listenUnix(greeter(scope, 'hello'), path)
         expect(lstatSync(path).mode & 0o777).toBe(0o600)
         expect(await greeting(path)).toBe('hello')
       }
-      expect([...seen]).toEqual([0o600])
+      const { modes, looksPerSecond } = await watcher.stop()
+      expect(modes).toEqual([0o600])
+      expect(looksPerSecond).toBeGreaterThan(100)
       expect(process.umask()).toBe(umask)
       expect(readdirSync(dir).length).toBe(20)
     },
   )
 
-  test('replaces the socket of a process that was killed', async () => {
+  test('replaces the socket of a process that was killed [S1]', async () => {
     await using scope = new Scope()
     const { path } = await setUp(scope)
     const child = await otherProcess(scope, path)
@@ -118,7 +158,7 @@ describe('listening on a Unix socket', () => {
     expect(await greeting(path)).toBe('ours')
   })
 
-  test('refuses the live socket of another process and leaves it alone', async () => {
+  test('refuses the live socket of another process and leaves it alone [S2]', async () => {
     await using scope = new Scope()
     const { dir, path } = await setUp(scope)
     await otherProcess(scope, path)
@@ -129,7 +169,7 @@ describe('listening on a Unix socket', () => {
     expect(readdirSync(dir)).toEqual([basename(path)])
   })
 
-  test('refuses a file, a directory and links, and leaves them alone', async () => {
+  test('refuses a file, a directory and links, and leaves them alone [S4]', async () => {
     await using scope = new Scope()
     const { dir } = await setUp(scope)
     const at = (name: string) => join(dir, name)
@@ -158,17 +198,46 @@ describe('listening on a Unix socket', () => {
     expect(await greeting(at('target'))).toBe('behind the link')
   })
 
-  test.runIf(ownUid() === 0)("refuses another user's socket, dead or alive, and names the user", async () => {
-    await using scope = new Scope()
-    const { path } = await setUp(scope)
-    await deadSocket(path)
-    await chown(path, OTHER_UID, OTHER_UID)
-    const before = await identity(path)
-    await expect(listenUnix(greeter(scope, 'ours'), path)).rejects.toEqual(busy(path, /uid 65534/u))
-    expect(await identity(path)).toEqual(before)
-  })
+  test.runIf(ownUid() === 0)(
+    "refuses another user's socket, dead or alive, and names the user and the path [S3]",
+    async () => {
+      await using scope = new Scope()
+      const { dir, path } = await setUp(scope)
+      await chmod(dir, 0o777)
+      const child = await asNobody(scope, SERVE, path)
+      const before = await identity(path)
+      expect(before.uid).toBe(BigInt(OTHER_UID))
+      await expect(listenUnix(greeter(scope, 'ours'), path)).rejects.toEqual(busy(path, /uid 65534/u))
+      expect(await greeting(path)).toBe('theirs')
+      child.kill('SIGKILL')
+      await once(child, 'exit')
+      await expect(listenUnix(greeter(scope, 'ours'), path)).rejects.toEqual(busy(path, /uid 65534/u))
+      expect(await identity(path)).toEqual(before)
+      expect(readdirSync(dir)).toEqual([basename(path)])
+    },
+  )
 
-  test('takes a path as long as the system does and refuses a longer one before it binds', async () => {
+  test.runIf(ownUid() === 0)(
+    'lets no other user in, whatever the directory and the umask allow [S12]',
+    async () => {
+      await using scope = new Scope()
+      const { dir, path } = await setUp(scope)
+      await chmod(dir, 0o777)
+      const before = process.umask(0)
+      scope.add(before, (mask) => process.umask(mask))
+      await listenUnix(greeter(scope, 'ours'), path)
+      const asked = async () => {
+        const child = await asNobody(scope, ASK, path)
+        return child.said
+      }
+      expect(await asked()).toBe('EACCES')
+      // What kept it out is the mode, and nothing else.
+      await chmod(path, 0o666)
+      expect(await asked()).toBe('ours')
+    },
+  )
+
+  test('takes a path as long as the system does and refuses a longer one before it binds [S5]', async () => {
     await using scope = new Scope()
     const { dir } = await setUp(scope)
     const ofLength = (bytes: number) => join(dir, 'x'.repeat(bytes - dir.length - 1))
@@ -216,7 +285,7 @@ describe('listening on a Unix socket', () => {
     }
   })
 
-  test('lets exactly one of many win, with and without a dead socket in the way', async () => {
+  test('lets exactly one of many win, with and without a dead socket in the way [S7]', async () => {
     await using scope = new Scope()
     const { dir } = await setUp(scope)
     for (let round = 0; round < 40; round += 1) {
@@ -232,6 +301,90 @@ describe('listening on a Unix socket', () => {
       }
     }
     expect(readdirSync(dir).length).toBe(40)
+  })
+})
+
+describe('taking over a Unix socket', () => {
+  test('replaces the living socket of our own user, and at no moment a client finds nothing', async () => {
+    await using scope = new Scope()
+    const { dir, path } = await setUp(scope)
+    const predecessor = await otherProcess(scope, path)
+    const heard = new Map<string, number>()
+    const enough = new AbortController()
+    const asked = (async () => {
+      while (!enough.signal.aborted) {
+        const word = await greeting(path).catch((failure: unknown) => `failed: ${String(failure)}`)
+        heard.set(word, (heard.get(word) ?? 0) + 1)
+      }
+    })()
+    await until('the predecessor is heard', () => heard.has('theirs'))
+    let bound: BoundPath | undefined
+    for (let round = 0; round < 30; round += 1)
+      bound = await listenUnix(greeter(scope, 'ours'), path, { takeOver: true })
+    await until('the successor is heard', () => heard.has('ours'))
+    predecessor.kill('SIGKILL')
+    await once(predecessor, 'exit')
+    enough.abort()
+    await asked
+    expect([...heard.keys()].toSorted()).toEqual(['ours', 'theirs'])
+    expect(lstatSync(path).mode & 0o777).toBe(0o600)
+    expect(readdirSync(dir)).toEqual([basename(path)])
+    await bound?.release()
+    expect(readdirSync(dir)).toEqual([])
+  })
+
+  test('takes a free path and a dead socket too', async () => {
+    await using scope = new Scope()
+    const { path } = await setUp(scope)
+    const bound = await listenUnix(greeter(scope, 'first'), path, { takeOver: true })
+    expect(await greeting(path)).toBe('first')
+    await bound.release()
+    await deadSocket(path)
+    await listenUnix(greeter(scope, 'second'), path, { takeOver: true })
+    expect(await greeting(path)).toBe('second')
+  })
+
+  test('leaves alone what it must never replace: files, directories, links', async () => {
+    await using scope = new Scope()
+    const { dir, path } = await setUp(scope)
+    await listenUnix(greeter(scope, 'behind the link'), path)
+    await writeFile(join(dir, 'file'), 'kept')
+    await mkdir(join(dir, 'directory'))
+    await symlink(path, join(dir, 'link'))
+    for (const [name, why] of [
+      ['file', /it is a file/u],
+      ['directory', /it is a directory/u],
+      ['link', /symbolic link/u],
+    ] as const) {
+      await expect(listenUnix(greeter(scope, 'ours'), join(dir, name), { takeOver: true })).rejects.toEqual(
+        busy(join(dir, name), why),
+      )
+    }
+    expect(await readFile(join(dir, 'file'), 'utf8')).toBe('kept')
+    expect(await greeting(join(dir, 'link'))).toBe('behind the link')
+  })
+
+  test.runIf(ownUid() === 0)("leaves another user's living socket alone", async () => {
+    await using scope = new Scope()
+    const { path } = await setUp(scope)
+    await otherProcess(scope, path)
+    await chown(path, OTHER_UID, OTHER_UID)
+    await expect(listenUnix(greeter(scope, 'ours'), path, { takeOver: true })).rejects.toEqual(
+      busy(path, /uid 65534/u),
+    )
+    expect(await greeting(path)).toBe('theirs')
+  })
+
+  test('of several who take over at once, the last is served, and no name is left behind', async () => {
+    await using scope = new Scope()
+    const { dir, path } = await setUp(scope)
+    const all = Array.from({ length: 10 }, (_, at) => greeter(scope, `racer ${at}`))
+    const bound = await Promise.all(all.map((server) => listenUnix(server, path, { takeOver: true })))
+    const served = await greeting(path)
+    expect(served).toMatch(/^racer \d$/u)
+    expect(readdirSync(dir)).toEqual([basename(path)])
+    await Promise.all(bound.map((one) => one.release()))
+    expect(readdirSync(dir)).toEqual([])
   })
 })
 
@@ -252,7 +405,7 @@ describe('releasing a Unix socket', () => {
     expect(await answers(path)).toBe(false)
   })
 
-  test('never removes what somebody else has put in its place', async () => {
+  test('never removes what somebody else has put in its place [S8]', async () => {
     await using scope = new Scope()
     const { dir, path } = await setUp(scope)
     const [server, bound] = await listening(scope, path)

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -8,6 +9,7 @@ import { describe, expect, test } from 'vitest'
 import { deferred } from '../../src/base/deferred.js'
 import { DproxyError } from '../../src/base/errors.js'
 import { Scope } from '../../src/base/scope.js'
+import { Proxy } from '../../src/proxy/proxy.js'
 import { TempDir } from '../testbed/temp-dir.js'
 import { until } from '../testbed/until.js'
 import { all, client, start, startEngine, startProxy, text } from './support.js'
@@ -227,6 +229,25 @@ describe('closing a proxy', () => {
     expect(failures).toEqual([])
   })
 
+  test('waits for no dial that never settles, and closes what it opens too late', async () => {
+    await using scope = new Scope()
+    const dir = scope.use(await TempDir.create())
+    const late = deferred<Duplex>()
+    let dialling = false
+    const { path, proxy, failures } = await startProxy(scope, join(dir.path, 'proxy.sock'), () => {
+      dialling = true
+      return late.promise
+    })
+    const docker = await client(scope, path)
+    await until('it is dialled for', () => dialling)
+    expect(await proxy.close(0, never)).toBe(0)
+    expect(await text(docker)).toBe('')
+    const stream = new Duplex({ read: () => undefined, write: () => undefined })
+    late.resolve(stream)
+    await once(stream, 'close')
+    expect(failures).toEqual([])
+  })
+
   test('leaves alone what somebody else has put at its path', async () => {
     await using scope = new Scope()
     const { proxy, path } = await echoing(scope)
@@ -250,6 +271,82 @@ describe('closing a proxy', () => {
     await expect(proxy.close(0, never)).rejects.toThrow('ENOTDIR')
     expect(await text(docker)).toBe('')
     await until('the engine has lost its client', () => engines.size === 0)
+  })
+})
+
+// Each of 200 clients sends its number; what they hear comes out as JSON. `ready` is made when all are connected.
+const CROWD = `
+  const { connect } = require('net'), { writeFileSync, renameSync } = require('fs')
+  const [path, ready, out] = process.argv.slice(1)
+  let open = 0, left = 200
+  const heard = []
+  for (let at = 0; at < left; at += 1) {
+    const client = connect({ path, allowHalfOpen: true }, () => {
+      client.end(String(at))
+      if ((open += 1) === 200) writeFileSync(ready, '')
+    })
+    heard[at] = ''
+    client.on('data', (said) => (heard[at] += said))
+    client.on('error', (failure) => (heard[at] = failure.code))
+    client.on('close', () => {
+      if ((left -= 1) > 0) return
+      writeFileSync(out + '.new', JSON.stringify(heard))
+      renameSync(out + '.new', out)
+    })
+  }`
+
+describe('a proxy that retires', () => {
+  test('serves whoever had connected to it, and goes on with its streams beside its successor', async () => {
+    await using scope = new Scope()
+    const { proxy, path, docker, failures } = await echoing(scope)
+    const at = (name: string) => join(dirname(path), name)
+    // While this process stands still it accepts nobody: all wait in the queue of its listener.
+    execFileSync(
+      'sh',
+      ['-c', '"$0" -e "$1" "$2" "$3" "$4" & until [ -e "$3" ]; do sleep 0.02; done'].concat([
+        process.execPath,
+        CROWD,
+        path,
+        at('ready'),
+        at('heard'),
+      ]),
+      { stdio: 'ignore', timeout: 15_000 },
+    )
+    const successor = Proxy.create({
+      path,
+      dial: () => Promise.reject(new Error('the successor')),
+      explain: ({ message }) => message,
+      onFailed: () => undefined,
+      onChange: () => undefined,
+    })
+    scope.add(successor, (taken) => taken.close(0, AbortSignal.abort()))
+    await successor.listen({ takeOver: true })
+    await proxy.retire()
+    const late = await client(scope, path)
+    late.write('GET / HTTP/1.1\r\n\r\n')
+    expect(await text(late)).toContain('the successor')
+    const heard = await until(
+      'all have heard',
+      () => existsSync(at('heard')) && readFile(at('heard'), 'utf8'),
+    )
+    expect(JSON.parse(heard)).toEqual(Array.from({ length: 200 }, (_, number) => String(number)))
+    docker.write('still here')
+    expect(String((await once(docker, 'data'))[0])).toBe('still here')
+    docker.end()
+    expect(await text(docker)).toBe('')
+    expect(await proxy.close(60_000, never)).toBe(0)
+    expect(failures).toEqual([])
+    expect(existsSync(path)).toBe(true)
+  })
+
+  test('removes its socket when nobody has taken its place, and accepts nobody any more', async () => {
+    await using scope = new Scope()
+    const { proxy, path, docker } = await echoing(scope)
+    await proxy.retire()
+    expect(existsSync(path)).toBe(false)
+    docker.write('still here')
+    expect(String((await once(docker, 'data'))[0])).toBe('still here')
+    expect(await proxy.close(0, never)).toBe(1)
   })
 })
 

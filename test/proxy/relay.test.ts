@@ -14,7 +14,7 @@ const MEGABYTE = 1024 * 1024
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 describe('a stream', () => {
-  test('brings an upload larger than all buffers, the end of it, and then the late answer', async () => {
+  test('brings an upload larger than all buffers, the end of it, and then the late answer [T1]', async () => {
     await using scope = new Scope()
     const { path, proxy, failures, engines } = await start(scope, (engine) => {
       void all(engine).then(async (received) => {
@@ -32,7 +32,7 @@ describe('a stream', () => {
     expect(failures).toEqual([])
   })
 
-  test('lets the client go on sending after the engine has ended', async () => {
+  test('lets the client go on sending after the engine has ended [T2]', async () => {
     await using scope = new Scope()
     let received: Promise<Buffer> | undefined
     const { path, proxy, failures } = await start(scope, (engine) => {
@@ -152,7 +152,7 @@ describe('a stream', () => {
     await until('it is over', () => proxy.openStreams === 0, 1000)
   })
 
-  test('brings bytes one at a time', async () => {
+  test('brings bytes one at a time [T23]', async () => {
     await using scope = new Scope()
     const { path } = await start(scope, (engine) => engine.pipe(engine))
     const docker = await client(scope, path)
@@ -166,7 +166,7 @@ describe('a stream', () => {
     expect(await answer).toBe('one byte at a time')
   })
 
-  test('whose reader stands still holds its sender back, and nobody else', async () => {
+  test('whose reader stands still holds its sender back, and nobody else [T10]', async () => {
     await using scope = new Scope()
     let poured = 0
     const { path, proxy } = await start(scope, (engine) => {
@@ -200,7 +200,7 @@ describe('a stream', () => {
     await until('nothing is left', () => proxy.openStreams === 0)
   })
 
-  test('whose engine reads nothing holds the client back', async () => {
+  test('whose engine reads nothing holds the client back [T11]', async () => {
     await using scope = new Scope()
     const { path } = await start(scope, (engine) => engine.pause())
     const docker = await client(scope, path)

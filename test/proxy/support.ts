@@ -5,6 +5,7 @@ import type { Duplex, Readable } from 'node:stream'
 import type { DproxyError } from '../../src/base/errors.js'
 import { Scope } from '../../src/base/scope.js'
 import type { Dial } from '../../src/proxy/dial.js'
+import type { ProxyOptions } from '../../src/proxy/options.js'
 import { Proxy } from '../../src/proxy/proxy.js'
 import { TempDir } from '../testbed/temp-dir.js'
 
@@ -33,7 +34,12 @@ export const startEngine = async (scope: Scope, path: string, serve: Serve) => {
 }
 
 /** A proxy in front of what `dial` opens; what it reports is gathered. */
-export const startProxy = async (scope: Scope, path: string, dial: Dial) => {
+export const startProxy = async (
+  scope: Scope,
+  path: string,
+  dial: Dial,
+  more: Partial<ProxyOptions> = {},
+) => {
   const failures: { readonly id: string; readonly error: DproxyError }[] = []
   let changes = 0
   const proxy = await Proxy.listen({
@@ -42,6 +48,7 @@ export const startProxy = async (scope: Scope, path: string, dial: Dial) => {
     explain: ({ message }) => `dproxy: prod: ${message}`,
     onFailed: (id, error) => failures.push({ id, error }),
     onChange: () => (changes += 1),
+    ...more,
   })
   scope.add(proxy, (taken) => taken.close(0, AbortSignal.abort()))
   return {
@@ -53,11 +60,16 @@ export const startProxy = async (scope: Scope, path: string, dial: Dial) => {
 }
 
 /** Both, in a directory of their own. `dressed` puts something between the proxy and the engine. */
-export const start = async (scope: Scope, serve: Serve, dressed = (stream: Duplex): Duplex => stream) => {
+export const start = async (
+  scope: Scope,
+  serve: Serve,
+  dressed = (stream: Duplex): Duplex => stream,
+  more: Partial<ProxyOptions> = {},
+) => {
   const dir = scope.use(await TempDir.create())
   const engine = await startEngine(scope, join(dir.path, 'engine.sock'), serve)
   const dial: Dial = async (signal) => dressed(await engine.dial(signal))
-  const proxy = await startProxy(scope, join(dir.path, 'proxy.sock'), dial)
+  const proxy = await startProxy(scope, join(dir.path, 'proxy.sock'), dial, more)
   return { ...proxy, engines: engine.clients }
 }
 

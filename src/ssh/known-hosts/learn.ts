@@ -89,11 +89,25 @@ const append = async (resolved: Lookup, file: string, line: () => Promise<string
     const found = await handle.stat()
     if (!found.isFile()) throw notStored(resolved, `${printable(file)} is not a file that keeps anything`)
     const newline = (await endsOpen(handle, found.size)) ? '\n' : ''
-    await handle.appendFile(newline + (await line()))
-    await handle.sync()
+    const text = newline + (await line())
+    try {
+      await handle.appendFile(text)
+      await handle.sync()
+    } catch (failure) {
+      await takeBack(handle, found.size, text).catch(() => undefined)
+      throw failure
+    }
   } finally {
     await handle.close()
   }
+}
+
+/** A full disk takes the beginning of a line: removed again, unless somebody else has written something since. */
+const takeBack = async (handle: FileHandle, size: number, text: string): Promise<void> => {
+  const length = (await handle.stat()).size - size
+  if (length <= 0 || length > text.length) return
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size)
+  if (bytesRead === length && text.startsWith(buffer.toString('latin1'))) await handle.truncate(size)
 }
 
 const endsOpen = async (handle: FileHandle, size: number): Promise<boolean> => {
