@@ -2,6 +2,7 @@ import prettyBytes from 'pretty-bytes'
 import stringWidth from 'string-width'
 import type { HostStatus, Status } from '../control/messages.js'
 import { formatDuration } from '../base/duration.js'
+import { count } from '../base/text.js'
 import { cell, paintState, table, type Paint } from './paint.js'
 
 // What a narrow terminal can do without, in the order it goes.
@@ -43,17 +44,36 @@ const row = (host: HostStatus, atMs: number, paint: Paint): string[] => [
 ]
 
 const since = ({ state, since: at, nextTryMs, stage }: HostStatus, atMs: number): string => {
-  if (state === 'retrying' && nextTryMs !== null) return `next in ${formatDuration(nextTryMs)}`
+  if (state === 'retrying' && nextTryMs !== null) return `next in ${countdown(nextTryMs)}`
   if (state === 'connecting' && stage) return stage
   return at === null || state === 'stopped' ? '–' : formatDuration(atMs - Date.parse(at))
 }
 
-/** What else is worth knowing: who speaks SSH when it is not dproxy itself, and what the login waits for. */
-const remarks = ({ name, transport, question }: HostStatus, paint: Paint): string => {
+// Whole seconds, rounded up, as people count down.
+const countdown = (ms: number): string => formatDuration(Math.max(1, Math.ceil(ms / 1000)) * 1000)
+
+// Where Docker's own engine listens (dockerd(8)); `auto`: it has not been looked for.
+const TAKEN_FOR_GRANTED = new Set(['/var/run/docker.sock', 'auto'])
+
+/** What else is worth knowing: what is not as it usually is, and what somebody waits for. */
+const remarks = (
+  { name, state, transport, forwarding, remoteSocket, turnedAway, question }: HostStatus,
+  paint: Paint,
+): string => {
   const lines: string[] = []
   if (transport?.kind === 'openssh') {
     const why = transport.why === null ? 'as configured' : transport.why
     lines.push(`goes through the system's ssh: ${why}`)
+  }
+  if (forwarding && forwarding.method !== 'streamlocal') {
+    lines.push(
+      `streams go through ${forwarding.method} there: ${forwarding.why ?? 'sshd does not forward them'}`,
+    )
+  }
+  if (state === 'up' && !TAKEN_FOR_GRANTED.has(remoteSocket))
+    lines.push(`its engine's socket there is ${remoteSocket}`)
+  if (turnedAway > 0) {
+    lines.push(`${count(turnedAway, 'client')} turned away for want of a file descriptor (see: ulimit -n)`)
   }
   if (question) lines.push(`waits for an answer at the terminal of its dproxy up (${question.kind})`)
   return lines.map((line) => `  ${paint.dim(cell(name))}: ${cell(line)}\n`).join('')

@@ -4,6 +4,7 @@ import { formatDuration } from '../base/duration.js'
 import { DproxyError, type Stage } from '../base/errors.js'
 import { printable } from '../base/text.js'
 import { within } from '../base/timeout.js'
+import { hearGreeting, type Greeting } from './greeting.js'
 import { guardHostKey, hostKeyOrder, type HostKeyGuard } from './known-hosts/host-key.js'
 import type { KnownHost } from './known-hosts/read.js'
 import { Lane } from './lane.js'
@@ -13,6 +14,7 @@ import type { Login } from './login/prepare-login.js'
 import { UnknownHostKey } from './may-trust.js'
 import { address, where, type Resolved } from './target.js'
 import { tellerOf, type Teller } from './tell-facts.js'
+import { throttled } from './throttled.js'
 
 export interface Handshake {
   readonly resolved: Resolved
@@ -38,6 +40,7 @@ export const handshake = async (parts: Handshake): Promise<Lane> => {
   let stage: 'host key' | 'login' = 'host key'
   parts.onStage(stage)
   const teller = tellerOf(client, guard, parts)
+  const greeting = hearGreeting(socket, teller.onIdent)
   client.once('handshake', () => {
     stage = 'login'
     parts.onStage(stage)
@@ -45,7 +48,7 @@ export const handshake = async (parts: Handshake): Promise<Lane> => {
   const keyAccepted = new Promise<void>((resolve) => void client.once('handshake', () => resolve()))
   const ready = new Promise<void>((resolve) => void client.once('ready', () => resolve()))
   const failed = new Promise<never>((_, reject) => {
-    const onLost = () => reject(explain(parts, stage, guard, lane.lost.reason as DproxyError))
+    const onLost = () => reject(explain(parts, stage, guard, greeting, lane.lost.reason as DproxyError))
     lane.lost.addEventListener('abort', onLost, { once: true })
   })
   // Only one of the two waits below hears it; the other must not make it an unhandled rejection.
@@ -71,7 +74,7 @@ export const handshake = async (parts: Handshake): Promise<Lane> => {
     lane.close()
     throw failure
   } finally {
-    teller.end()
+    teller.end(greeting)
   }
 }
 
@@ -109,6 +112,7 @@ const explain = (
   parts: Handshake,
   stage: 'host key' | 'login',
   guard: HostKeyGuard,
+  greeting: Greeting,
   lost: DproxyError,
 ): DproxyError => {
   const refusal = guard.refusal()
@@ -122,6 +126,8 @@ const explain = (
   if (lost.code !== 'LINK_LOST') return lost
   const said = lost.message.replace(/^.* was lost: /u, '')
   if (stage === 'login') return login.refusal(said)
+  const turnedAway = throttled(resolved, greeting.before())
+  if (turnedAway) return turnedAway
   if (/no matching/iu.test(said)) {
     return new DproxyError(
       'HANDSHAKE_FAILED',
@@ -134,13 +140,16 @@ const explain = (
   }
   return new DproxyError(
     'HANDSHAKE_FAILED',
-    `${address(resolved)} ended the SSH handshake: ${printable(said)}`,
+    `${address(resolved)} ended the SSH handshake: ${printable(said)}${insteadOfIdent(greeting)}`,
     {
       stage: 'host key',
       hint: "is that port an SSH server's? one that is too busy (MaxStartups, PerSourcePenalties) hangs up like this too",
     },
   )
 }
+
+const insteadOfIdent = (greeting: Greeting): string =>
+  greeting.ident() === undefined && greeting.before() !== '' ? `; it said: ${greeting.before()}` : ''
 
 const lateHandshake = (resolved: Resolved, limitMs: number): DproxyError =>
   new DproxyError(

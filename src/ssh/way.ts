@@ -122,12 +122,13 @@ const openJump = async (
     return await logIn(resolved, hop, jumpTarget, quiet, before)
   } catch (failure) {
     if (!(failure instanceof DproxyError)) throw failure
-    const { code, message, hint, stage, cause } = failure
+    const { code, message, hint, stage, cause, retryAfterMs } = failure
     // Only the first one can be reached from here, by its own name.
     const ownHint = before
       ? hint
       : hint?.replace(`dproxy trust ${shellWord(target.typed)}`, `dproxy trust ${shellWord(sshUrl(hop))}`)
-    throw new DproxyError(code, `jump host ${name}: ${message}`, { hint: ownHint, stage, cause })
+    const details = { hint: ownHint, stage, cause, retryAfterMs }
+    throw new DproxyError(code, `jump host ${name}: ${message}`, details)
   }
 }
 

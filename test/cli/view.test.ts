@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest'
-import { formatDuration } from '../../src/base/duration.js'
 import { HOST_STATES, type Status } from '../../src/control/messages.js'
 import { logLine } from '../../src/cli/logs.js'
 import { failureText, paintFor, paintState } from '../../src/cli/paint.js'
@@ -34,11 +33,13 @@ test('nothing that comes from a server or a file moves the cursor or starts a li
     ssh: HOSTILE,
     socket: HOSTILE,
     engine: { version: HOSTILE, apiVersion: HOSTILE },
+    remoteSocket: HOSTILE,
+    forwarding: { method: 'nc', why: HOSTILE },
     lastError: error,
   })
   const shown = statusTable(of(host), plain)
   expect(shown).not.toMatch(CONTROL)
-  expect(shown.trimEnd().split('\n')).toHaveLength(4)
+  expect(shown.trimEnd().split('\n')).toHaveLength(5)
   const line = logLine({ time: 't', level: 'error', host: HOSTILE, message: HOSTILE }, plain)
   expect(line).not.toMatch(CONTROL)
   expect(line).not.toContain('\n')
@@ -56,8 +57,27 @@ test('why a host is not up, or what its last client met, stands under the table 
   const away = hostStatus('lab', { state: 'retrying', nextTryMs: 4200, lastError })
   const gone = { ...lastError, message: 'no Docker daemon answers', hint: null, stage: 'engine' as const }
   const shown = statusTable(of(hostStatus('prod', { lastError: gone }), away, hostStatus('fine')), plain)
-  expect(shown).toContain(`next in ${formatDuration(4200)}`)
+  expect(shown).toMatch(/^lab .* next in 5 s *$/mu)
   expect(shown).toContain('  lab: connect: connection refused\n    next: is sshd running?\n')
   expect(shown).toContain('  prod: engine: no Docker daemon answers\n')
   expect(shown).not.toMatch(/^ {2}fine:/mu)
+})
+
+test('what is not as it usually is stands under the table, one line each', () => {
+  const usual = hostStatus('fine')
+  const odd = hostStatus('odd', {
+    remoteSocket: '/run/user/1000/docker.sock',
+    forwarding: { method: 'docker system dial-stdio', why: 'sshd forbids forwarding there' },
+    turnedAway: 3,
+  })
+  const shown = statusTable(
+    of(usual, odd, hostStatus('new', { remoteSocket: 'auto', forwarding: null })),
+    plain,
+  )
+  const [, , , , ...remarks] = shown.trimEnd().split('\n')
+  expect(remarks).toEqual([
+    '  odd: streams go through docker system dial-stdio there: sshd forbids forwarding there',
+    "  odd: its engine's socket there is /run/user/1000/docker.sock",
+    '  odd: 3 clients turned away for want of a file descriptor (see: ulimit -n)',
+  ])
 })

@@ -88,6 +88,27 @@ describeOurs('a host that works', (hosts) => {
     })
   })
 
+  test('though sshd there forbids forwarding warns of the way round, and so does its status', async () => {
+    const options = ['AllowStreamLocalForwarding no']
+    const dockerSocket = hosts().prod.engineSocket!
+    await using sshd = await Sshd.start({ hostKeyTypes: ['ed25519'], options, dockerSocket })
+    await using world = await worldOf(sshd, { remoteSocket: 'auto' })
+    const { hosts: reports, exitCode } = await diagnose(world, ['prod'])
+    expect(withState(reports[0]!, 'failed'), JSON.stringify(reports[0], null, 1)).toEqual([])
+    expect(stageOf(reports[0]!, 'streamlocal')).toMatchObject({
+      state: 'warning',
+      error: {
+        code: 'FORWARDING_FORBIDDEN',
+        message: expect.stringMatching(/^streams go through docker system dial-stdio there: sshd/u) as string,
+        hint: expect.stringContaining('AllowStreamLocalForwarding yes') as string,
+      },
+    })
+    expect(exitCode).toBe(0)
+    await must(world, ['up', 'prod'])
+    const { stdout } = await must(world, ['status'])
+    expect(stdout).toMatch(/prod: streams go through docker system dial-stdio there: sshd .*forbids/u)
+  })
+
   test('is told apart from one that fails: 3, in the order of the config', async () => {
     await using world = await World.create()
     const port = await freePort()
@@ -155,11 +176,12 @@ describeWith(['sshd'], 'what doctor says of', () => {
       stage: 'banner',
       code: 'HANDSHAKE_FAILED',
       exitCode: 1,
-      said: [`127.0.0.1:${port}`],
+      said: [`127.0.0.1:${port}`, 'it said: 220 mail.example.com ESMTP'],
       next: "is that port an SSH server's?",
       unreached: ['host key', 'login', ...AT_ENGINE],
     })
-    expect(stageOf(host, 'banner').facts).toEqual(['it said: 220 mail.example.com ESMTP'])
+    // The error says it, so that it need not be told twice.
+    expect(stageOf(host, 'banner').facts).toEqual([])
   })
 
   test('an unknown host key: host key, with the command that trusts it', async () => {
@@ -282,15 +304,15 @@ describeWith(['sshd'], 'what doctor says of', () => {
   })
 
   test('a server that forbids forwarding: streamlocal, though the engine is there', async () => {
-    await using sshd = await Sshd.start({
-      hostKeyTypes: ['ed25519'],
-      options: ['AllowStreamLocalForwarding no'],
-    })
+    // Commands may look at the socket, and nothing may stand in for sshd.
+    const looksOnly = 'case "$SSH_ORIGINAL_COMMAND" in *readlink*) eval "$SSH_ORIGINAL_COMMAND";; esac'
+    const options = ['AllowStreamLocalForwarding no', `ForceCommand ${looksOnly}`]
+    await using sshd = await Sshd.start({ hostKeyTypes: ['ed25519'], options })
     await using engine = await listening()
     await using world = await worldOf(sshd, { remoteSocket: engine.path })
     await failsAt(world, {
       stage: 'streamlocal',
-      code: 'ENGINE_UNREACHABLE',
+      code: 'FORWARDING_FORBIDDEN',
       exitCode: 1,
       said: [`does not forward to ${engine.path}`],
       next: 'AllowStreamLocalForwarding yes',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DproxyError } from '../../src/base/errors.js'
+import { NoEngineSocket } from '../../src/ssh/engine/locate.js'
 import type { Resolved } from '../../src/ssh/target.js'
 import { Connecting } from '../../src/supervisor/doctor/connecting.js'
 import { lookAtEngine } from '../../src/supervisor/doctor/engine.js'
@@ -53,6 +54,48 @@ describe('the engine behind a lane', () => {
   ])('that speaks API %s: %s', async (apiVersion, state) => {
     const { at } = await examineEngine(new FakeLane(engineWith({ apiVersion })))
     expect(at('version')).toMatchObject({ state, facts: [`Docker 28.2.2, API ${apiVersion}`] })
+  })
+
+  test('that streams reach by another way than sshd itself passes, with a warning that says which and why', async () => {
+    const forwarding = { method: 'docker system dial-stdio', why: 'sshd forbids forwarding there' }
+    const lane = Object.assign(new FakeLane(engineWith()), { forwarding }) as FakeLane
+    const { states, at } = await examineEngine(lane)
+    expect(states().map(([, state]) => state)).toEqual(['warning', 'ok', 'ok', 'ok', 'ok'])
+    expect(at('streamlocal')?.error).toMatchObject({
+      code: 'FORWARDING_FORBIDDEN',
+      message: 'streams go through docker system dial-stdio there: sshd forbids forwarding there',
+      hint: expect.stringContaining('AllowStreamLocalForwarding yes') as string,
+    })
+  })
+
+  test('that was looked for says where it was found, and what else is there', async () => {
+    const notes = ['another engine listens at /run/podman/podman.sock (Podman)']
+    const found = { path: '/run/user/1/docker.sock', whose: 'rootless Docker', notes }
+    const { at } = await examineEngine(Object.assign(new FakeLane(engineWith()), { found }))
+    expect(at('remote socket')).toMatchObject({
+      state: 'ok',
+      facts: ['found at /run/user/1/docker.sock (rootless Docker)', ...notes],
+    })
+    const unseen = { path: '/var/run/docker.sock', whose: null, notes: [] }
+    const there = await examineEngine(Object.assign(new FakeLane(engineWith()), { found: unseen }))
+    expect(there.at('remote socket')?.facts.join()).toMatch(
+      /^found at \/var\/run\/docker\.sock \(the usual place/u,
+    )
+  })
+
+  test('that was looked for in vain names every place that was looked at', async () => {
+    const lane = new FakeLane()
+    const missing = new DproxyError('ENGINE_SOCKET_MISSING', 'there is none', { hint: 'do this' })
+    lane.cannotOpen = new NoEngineSocket(missing, [
+      'looked at /a: nothing there',
+      'looked at /b: not a socket',
+    ])
+    const { at } = await examineEngine(lane)
+    expect(at('remote socket')).toMatchObject({
+      state: 'failed',
+      facts: ['looked at /a: nothing there', 'looked at /b: not a socket'],
+      error: { code: 'ENGINE_SOCKET_MISSING', message: 'there is none', hint: 'do this' },
+    })
   })
 
   test('that never answers fails within the limit, and its version and clock are not asked for', async () => {
@@ -155,6 +198,17 @@ describe('the stages of connecting', () => {
       ['host key', 'not reached'],
       ['login', 'not reached'],
     ])
+  })
+
+  test('of a server that takes no login for now end where it said so', () => {
+    const { exam, states } = examination()
+    const { onStage, connecting } = withParts(new Connecting(exam, 'auto'))
+    onStage('resolve')
+    onStage('connect')
+    onStage('host key')
+    connecting.fail(new DproxyError('LOGIN_THROTTLED', 'not now', { stage: 'login' }))
+    expect(states().filter(([, state]) => state === 'failed')).toEqual([['banner', 'failed']])
+    expect(states().filter(([, state]) => state === 'not reached')).toHaveLength(2)
   })
 
   test('that failed before they were tried leave those before them untried', () => {

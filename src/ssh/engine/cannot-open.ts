@@ -63,7 +63,7 @@ export const cannotOpen = (
     case 'usable':
       return new DproxyError('ENGINE_DOWN', `no Docker daemon answers behind ${path} on ${there}`, {
         ...details,
-        hint: `is it running there (systemctl status docker)? if it is, ${enable}`,
+        hint: `is it running there (${statusCommand(path)})? if it is, ${enable}`,
       })
     case 'unknown':
       return new DproxyError(
@@ -77,6 +77,12 @@ export const cannotOpen = (
     default:
       return probe satisfies never
   }
+}
+
+/** How the state of the service behind a socket is asked for there, where systemd runs it. */
+const statusCommand = (path: string): string => {
+  const user = path.startsWith('/run/user/') || path.includes('/.docker/') ? ' --user' : ''
+  return `systemctl${user} status ${path.includes('podman') ? 'podman.socket' : 'docker'}`
 }
 
 /** Why a jump host did not let us through to the next one. */

@@ -1,12 +1,17 @@
 import { DproxyError, type ErrorCode, type Stage } from '../../base/errors.js'
 import { address } from '../target.js'
+import { throttled } from '../throttled.js'
 import { explainHostKey } from './explain-host-key.js'
 import { explainLogin } from './explain-login.js'
 import { find, type Ended } from './ended.js'
 
 /** Why an `ssh` ended before it had logged in. */
 export const explain = (ended: Ended): DproxyError =>
-  explainHostKey(ended) ?? explainStart(ended) ?? explainProxy(ended) ?? explainConnect(ended)
+  explainHostKey(ended) ??
+  explainStart(ended) ??
+  throttled(ended.resolved, ended.log.greeting) ??
+  explainProxy(ended) ??
+  explainConnect(ended)
 
 const explainConnect = (ended: Ended): DproxyError => {
   const there = address(ended.resolved)
@@ -39,10 +44,13 @@ const explainConnect = (ended: Ended): DproxyError => {
   return failure(
     'HANDSHAKE_FAILED',
     'host key',
-    `${there} ended the SSH handshake: ${ended.log.lastLine ?? 'ssh said nothing'}`,
+    `${there} ended the SSH handshake: ${ended.log.lastLine ?? 'ssh said nothing'}${insteadOfIdent(ended)}`,
     `is that port an SSH server's? one that is too busy (MaxStartups, PerSourcePenalties) hangs up like this too; see ssh -v ${ended.words}`,
   )
 }
+
+const insteadOfIdent = ({ log: { serverSpoke, greeting } }: Ended): string =>
+  serverSpoke || greeting === '' ? '' : `; it said: ${greeting}`
 
 const CONNECT: Readonly<Record<string, [ErrorCode, string]>> = {
   'Connection refused': [
@@ -81,7 +89,7 @@ const explainProxy = (ended: Ended): DproxyError | undefined => {
   // ssh itself only knows that it heard nothing; why is what was said before that.
   const why = log.lines.findLast(
     (line) =>
-      !/^(?:kex_exchange_identification|ssh_exchange_identification|Connection (?:closed|reset|to|timed))/u.test(
+      !/^(?:kex_exchange_identification|ssh_exchange_identification|banner exchange|Connection (?:closed|reset|to|timed))/u.test(
         line,
       ),
   )

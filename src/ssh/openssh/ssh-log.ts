@@ -1,5 +1,6 @@
 import type { Stage } from '../../base/errors.js'
 import { printable } from '../../base/text.js'
+import { oneLine } from '../greeting.js'
 
 const LONGEST_LINE = 2000
 const MOST_LINES = 60
@@ -18,6 +19,10 @@ export class SshLog {
   stage: Stage = 'connect'
   /** The server has introduced itself: whatever lies on the way there works. */
   serverSpoke = false
+  /** What the server says it runs, as `OpenSSH_9.2p1`. */
+  software: string | null = null
+  /** What the server said before it introduced itself, or instead. */
+  greeting = ''
   /** Type and fingerprint of the key that the server showed, as ssh prints it. */
   hostKey: string | null = null
   /** What the server takes to log in, as it last said. */
@@ -58,8 +63,11 @@ export class SshLog {
     if (said.startsWith('Connection established')) return this.#enter('host key')
     if (said.startsWith('Remote protocol version')) {
       this.serverSpoke = true
+      this.software = /remote software version (\S+)/u.exec(said)?.[1] ?? null
       return this.#enter('host key')
     }
+    const [, greeting] = /^(?:kex|ssh)_exchange_identification: (?:banner line \d+: )?(.*)$/u.exec(said) ?? []
+    if (greeting !== undefined) this.greeting = oneLine(`${this.greeting} ${greeting}`)
     if (said.startsWith('SSH2_MSG_SERVICE_ACCEPT received')) return this.#enter('login')
     const [, key] = /^Server host (?:key|certificate): (\S+ \S+)/u.exec(said) ?? []
     if (key !== undefined) this.hostKey = printable(key)

@@ -73,7 +73,8 @@ export class Connecting {
     const current = this.#open.stage
     // A jump host's own host key and login are part of the way to the target.
     if (this.#behindJump && current !== 'name') return 'connect'
-    const own = stage === undefined || code.startsWith('HANDSHAKE') ? current : STEP_OF[stage]
+    const isBefore = code.startsWith('HANDSHAKE') || code === 'LOGIN_THROTTLED'
+    const own = stage === undefined || isBefore ? current : STEP_OF[stage]
     return indexOf(own) > indexOf(current) ? own : current
   }
 

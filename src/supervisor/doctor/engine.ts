@@ -8,10 +8,14 @@ import { askVersion } from '../engine.js'
 import type { LinkLane } from '../link-lane.js'
 import type { Examination } from './examination.js'
 import type { DoctorStage, Notes } from './report.js'
-import { openStream, silent } from './stream.js'
+import { openStream, silent, type ExaminedLane } from './stream.js'
 
 /** What is at the other end of a lane: may a stream be opened to the engine, and does it answer. */
-export const lookAtEngine = async (lane: LinkLane, exam: Examination, signal: AbortSignal): Promise<void> => {
+export const lookAtEngine = async (
+  lane: ExaminedLane,
+  exam: Examination,
+  signal: AbortSignal,
+): Promise<void> => {
   const stream = await openStream(lane, exam, signal)
   if (!stream) return
   const remoteSocket = lane.remoteSocket ?? 'its socket'

@@ -3,7 +3,6 @@ import { resolveTarget } from '../../ssh/config/resolve.js'
 import { openEngineLane } from '../../ssh/engine/open-engine-lane.js'
 import type { Ask } from '../../ssh/person.js'
 import { optionsFromHere, type FromHere } from '../from-here.js'
-import type { LinkLane } from '../link-lane.js'
 import { lookAtConfig } from './config.js'
 import { Connecting } from './connecting.js'
 import { ENGINE_STAGES, lookAtEngine } from './engine.js'
@@ -11,6 +10,7 @@ import { Examination } from './examination.js'
 import { lookAtAgent, lookAtKeyFiles } from './keys.js'
 import { lookAround } from './local.js'
 import type { StageReport } from './report.js'
+import type { ExaminedLane } from './stream.js'
 
 export interface DoctorOptions extends FromHere {
   /** The config files that the registry was read from. */
@@ -67,7 +67,7 @@ const connected = async (
   definition: HostDefinition,
   options: DoctorOptions,
   exam: Examination,
-): Promise<LinkLane | undefined> => {
+): Promise<ExaminedLane | undefined> => {
   options.signal.throwIfAborted()
   const connecting = new Connecting(exam, definition.transport)
   const { onStage, onResolved, onFact } = connecting
