@@ -11,3 +11,10 @@ export const delayBefore = (attempt: number, random: () => number = Math.random)
   const whole = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(attempt - 1, 16))
   return Math.round(whole / 2 + (whole / 2) * random())
 }
+
+/**
+ * How long to wait at the least when the other side has asked for `retryAfterMs` of peace: a little more, drawn
+ * at random, because many may have been asked for the same.
+ */
+export const leastDelay = (retryAfterMs: number, random: () => number = Math.random): number =>
+  Math.round(retryAfterMs * (1 + random() / 4))

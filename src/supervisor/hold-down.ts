@@ -8,9 +8,9 @@ export class HoldDown {
   /** On the clock that nobody sets back. */
   #cutAtMs: number | undefined
 
-  /** A link that was up is lost, and with it the streams it had. */
-  onLost(openStreams: number): void {
-    if (openStreams > 0) this.#cutAtMs = performance.now()
+  /** So many streams are cut: by a link that is lost, which may have had none, or alone. */
+  onCut(streams: number): void {
+    if (streams > 0) this.#cutAtMs = performance.now()
     else this.#endIfOver()
   }
 

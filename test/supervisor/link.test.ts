@@ -24,32 +24,6 @@ test('a link connects stage by stage, and is up once the engine has told its ver
   expect(bench.link).toMatchObject({ stage: null, lanes: 1, rttMs: 1, nextTryMs: null, lastError: undefined })
 })
 
-test('what can mend itself is tried again, each time after a longer, jittered wait that is told', async () => {
-  await using bench = new Bench(() => Promise.reject(refused()))
-  bench.link.connect()
-  for (let failures = 1; failures <= 6; failures += 1) {
-    await until(`try ${failures}`, () => bench.attempts === failures && bench.link.state === 'retrying')
-    const whole = 500 * 2 ** (failures - 1)
-    expect(bench.link.nextTryMs).toBeGreaterThan(whole / 2 - 100)
-    expect(bench.link.nextTryMs).toBeLessThanOrEqual(whole)
-    expect(bench.link.lastError?.error).toMatchObject({ code: 'CONNECT_REFUSED', stage: 'connect' })
-    bench.link.connect()
-  }
-})
-
-test('what was refused once is tried again by itself', async () => {
-  let tries = 0
-  await using bench = new Bench(async () => {
-    tries += 1
-    if (tries === 1) throw refused()
-    return new FakeLane()
-  })
-  bench.link.connect()
-  await bench.reaches('up')
-  expect(bench.states).toEqual(['connecting', 'retrying', 'connecting', 'up'])
-  expect(bench.link.lastError).toBeUndefined()
-})
-
 test.concurrent.for([
   'LOGIN_REFUSED',
   'LOGIN_KEY_FILE',
@@ -74,152 +48,6 @@ test.concurrent.for([
     expect(await bench.visit()).toBe('served')
   },
 )
-
-test('the first client of an idle link makes it connect, waits, and is served', async () => {
-  const gate = deferred<FakeLane>()
-  await using bench = new Bench(() => gate.promise)
-  const clients = [bench.visit(), bench.visit()]
-  await sleep(50)
-  expect(bench.link.state).toBe('connecting')
-  gate.resolve(new FakeLane())
-  expect(await Promise.all(clients)).toEqual(['served', 'served'])
-  expect(bench.attempts).toBe(1)
-})
-
-test('a client at a cold start waits no longer than the time limit', async () => {
-  await using bench = new Bench(
-    (_, signal) => new Promise((__, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
-    { connectTimeoutMs: 200 },
-  )
-  const started = performance.now()
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  expect(performance.now() - started).toBeGreaterThan(150)
-  expect(performance.now() - started).toBeLessThan(1000)
-})
-
-test('a client that waits hears at once that the link cannot be made, and why', async () => {
-  const gate = deferred<FakeLane>()
-  await using bench = new Bench(() => gate.promise)
-  const client = bench.visit()
-  await sleep(20)
-  gate.reject(refused())
-  expect(await client).toBe('CONNECT_REFUSED')
-})
-
-test('a client that leaves while it waits does not disturb the others', async () => {
-  const gate = deferred<FakeLane>()
-  await using bench = new Bench(() => gate.promise)
-  const left = new AbortController()
-  const leaving = bench.link.openStream(left.signal)
-  const staying = bench.visit()
-  left.abort(new Error('left'))
-  await expect(leaving).rejects.toThrow('left')
-  gate.resolve(new FakeLane())
-  expect(await staying).toBe('served')
-})
-
-test('a link lost under live streams refuses clients until it is up again, and for a second at least', async () => {
-  await using bench = new Bench()
-  bench.link.connect()
-  await bench.reaches('up')
-  const stream = await bench.follow()
-  const lostMs = performance.now()
-  bench.lane.close('reset')
-  expect(stream.destroyed).toBe(true)
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  await bench.reaches('up')
-  expect(performance.now() - lostMs).toBeLessThan(900)
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  await until('it serves', async () => (await bench.visit()) === 'served', 3000)
-  expect(performance.now() - lostMs).toBeGreaterThanOrEqual(1000)
-  expect(bench.link.reconnects).toBe(1)
-})
-
-test('however long a link stays away that was lost under live streams, nobody is served before it is up', async () => {
-  await using bench = new Bench()
-  bench.link.connect()
-  await bench.reaches('up')
-  await bench.follow()
-  bench.attempt = () => Promise.reject(refused())
-  bench.lane.close('reset')
-  await sleep(1300)
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  const gate = deferred<FakeLane>()
-  bench.attempt = () => gate.promise
-  await bench.reaches('connecting')
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  gate.resolve(new FakeLane())
-  await bench.reaches('up')
-  expect(await bench.visit()).toBe('served')
-})
-
-test('a link that takes the place of one whose streams were cut refuses clients in the same way', async () => {
-  await using bench = new Bench(undefined, { cutBefore: 1 })
-  const madeMs = performance.now()
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  await bench.reaches('up')
-  expect(await bench.visit()).toBe('LINK_DOWN')
-  await until('it serves', async () => (await bench.visit()) === 'served', 3000)
-  expect(performance.now() - madeMs).toBeGreaterThanOrEqual(990)
-})
-
-test('after a loss that cut nothing, clients wait for the link and are served', async () => {
-  await using bench = new Bench()
-  bench.link.connect()
-  await bench.reaches('up')
-  bench.lane.close('reset')
-  await bench.reaches('retrying')
-  expect(await Promise.all([bench.visit(), bench.visit()])).toEqual(['served', 'served'])
-  expect(bench.states).toEqual(['connecting', 'up', 'retrying', 'connecting', 'up'])
-})
-
-test('a cut long ago says nothing about a later loss that cut nothing', async () => {
-  await using bench = new Bench()
-  bench.link.connect()
-  await bench.reaches('up')
-  await bench.follow()
-  bench.lane.close('first')
-  await bench.reaches('retrying')
-  await bench.reaches('up')
-  await sleep(1100)
-  bench.lane.close('second')
-  await bench.reaches('retrying')
-  // Lost twice in short succession, so nobody waits; but the reason is the loss, not the cut.
-  expect(bench.link.lastError?.error.message).toContain('second')
-  expect(await bench.visit()).toBe('LINK_LOST')
-})
-
-test('a client’s interest makes a retrying link try at once, but not oftener than once a second', async () => {
-  await using bench = new Bench(() => Promise.reject(refused()))
-  bench.link.connect()
-  // Past the short waits, so that the back-off itself does not try.
-  for (let tries = 1; tries <= 5; tries += 1) {
-    await until(`try ${tries}`, () => bench.attempts === tries && bench.link.state === 'retrying')
-    if (tries < 5) bench.link.connect()
-  }
-  expect(bench.link.nextTryMs).toBeGreaterThan(3500)
-  const started = performance.now()
-  while (performance.now() - started < 2500) {
-    expect(await bench.visit()).toBe('CONNECT_REFUSED')
-    await sleep(20)
-  }
-  expect(bench.attempts).toBe(7)
-})
-
-test('a server that lets us in and hangs up is asked less and less often', async () => {
-  await using bench = new Bench()
-  bench.link.connect()
-  const waits: number[] = []
-  for (let losses = 1; losses <= 4; losses += 1) {
-    await bench.reaches('up')
-    bench.lane.close('hung up')
-    await bench.reaches('retrying')
-    waits.push(bench.link.nextTryMs ?? 0)
-    bench.link.connect()
-  }
-  expect(waits[3]).toBeGreaterThan(1900)
-  expect(bench.link.reconnects).toBe(4)
-})
 
 test('when only the engine is away, the SSH connection is kept and used again', async () => {
   let away = true
@@ -272,17 +100,6 @@ test('an engine that accepts and never answers is given up on at the time limit'
   await bench.reaches('retrying')
   expect(bench.link.lastError?.error).toMatchObject({ code: 'ENGINE_TIMEOUT', stage: 'engine' })
   await until('its stream is closed', () => bench.lane.openStreams === 0)
-})
-
-test('a stream that cannot be opened fails alone: the link stays up', async () => {
-  await using bench = new Bench()
-  bench.link.connect()
-  await bench.reaches('up')
-  bench.lane.cannotOpen = new DproxyError('ENGINE_DOWN', 'nobody accepts there', { stage: 'engine' })
-  expect(await bench.visit()).toBe('ENGINE_DOWN')
-  expect(bench.link).toMatchObject({ state: 'up' })
-  bench.lane.cannotOpen = undefined
-  expect(await bench.visit()).toBe('served')
 })
 
 test('a link can be closed in any state, and stays closed', async () => {

@@ -2,8 +2,11 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import { once } from 'node:events'
 import { duplexPair, type Duplex } from 'node:stream'
 import { DproxyError, type Stage } from '../../src/base/errors.js'
+import { unless } from '../../src/base/timeout.js'
+import { ClockJumps } from '../../src/supervisor/clock-jumps.js'
 import type { LinkLane } from '../../src/supervisor/link-lane.js'
-import { Link, type LinkOptions, type LinkState } from '../../src/supervisor/link.js'
+import { Link, type LinkOptions } from '../../src/supervisor/link.js'
+import type { LinkState } from '../../src/supervisor/link-status.js'
 import { until } from '../testbed/until.js'
 
 const VERSION = '{"Version":"28.2.2","ApiVersion":"1.50"}'
@@ -32,6 +35,9 @@ export class FakeLane implements LinkLane {
   pings = 0
   /** What the next stream ends with instead of opening. */
   cannotOpen: DproxyError | undefined
+  /** What the next streams wait for before they are open. */
+  opening: Promise<void> | undefined
+  #onCut: (streams: number) => void = () => undefined
 
   constructor(engine: Engine = livingEngine) {
     this.#engine = engine
@@ -59,6 +65,7 @@ export class FakeLane implements LinkLane {
     signal.throwIfAborted()
     this.lost.throwIfAborted()
     if (this.cannotOpen) throw this.cannotOpen
+    if (this.opening) await unless([signal, this.lost], this.opening)
     const [near, far] = duplexPair()
     near.on('error', () => undefined)
     far.on('error', () => undefined)
@@ -82,12 +89,32 @@ export class FakeLane implements LinkLane {
     throw new DproxyError('LINK_LOST', 'silent')
   }
 
+  onCut(listener: (streams: number) => void): void {
+    this.#onCut = listener
+  }
+
+  /** One stream is cut and the others go on, as when one connection of several is lost. */
+  cut(stream: Duplex): void {
+    this.#onCut(1)
+    stream.destroy()
+  }
+
   close(reason = 'closed'): void {
     if (this.lost.aborted) return
     const error = new DproxyError('LINK_LOST', `the SSH connection was lost: ${reason}`)
     this.#lost.abort(error)
     for (const stream of this.streams) stream.destroy(error)
     this.streams.clear()
+  }
+}
+
+/** A clock that jumps ahead on demand, as the wall clock does when the machine has slept. */
+export class JumpyClock {
+  #aheadMs = 0
+  readonly jumps = new ClockJumps({ wallMs: () => Date.now() + this.#aheadMs, tickMs: 10 })
+
+  sleepFor(ms: number): void {
+    this.#aheadMs += ms
   }
 }
 

@@ -8,6 +8,7 @@ import { printable } from '../../base/text.js'
 import { within } from '../../base/timeout.js'
 import { DEFAULT_CONNECT_TIMEOUT_MS, type Target } from '../target.js'
 import { notObeyed, notTold } from './not-obeyed.js'
+import { inTurn } from './program-turns.js'
 import { SshConfig } from './ssh-config.js'
 import { sshHome } from './tokens.js'
 
@@ -24,7 +25,8 @@ export interface Configs {
  */
 export const readSshConfig = async (target: Target, env: Env, signal: AbortSignal): Promise<Configs> => {
   try {
-    const [output, usual] = await Promise.all([sshG(wordsOf(target, env), target, env, signal), builtIn(env)])
+    const said = inTurn(() => sshG(wordsOf(target, env), target, env, signal), signal)
+    const [output, usual] = await Promise.all([said, builtIn(env)])
     return { config: new SshConfig(output), defaults: new SshConfig(usual) }
   } catch (failure) {
     signal.throwIfAborted()
@@ -101,9 +103,16 @@ const late = (destination: string, limitMs: number, env: Env): Error =>
   )
 
 // What ssh goes by without any file does not change while we run; so one call serves every host.
-let knownBuiltIn: string | undefined
-const builtIn = async (env: Env): Promise<string> =>
-  (knownBuiltIn ??= await sshG(BUILT_IN_WORDS, BUILT_IN, env, new AbortController().signal))
+let askedBuiltIn: Promise<string> | undefined
+const builtIn = (env: Env): Promise<string> => {
+  askedBuiltIn ??= sshG(BUILT_IN_WORDS, BUILT_IN, env, new AbortController().signal).catch(
+    (failure: unknown) => {
+      askedBuiltIn = undefined
+      throw failure
+    },
+  )
+  return askedBuiltIn
+}
 
 const BUILT_IN = { destination: 'default', connectTimeoutMs: null }
 const BUILT_IN_WORDS = ['-F', 'none', '--', BUILT_IN.destination]
