@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import { HOST_NAMES, type HostName, type TestHost, type TestHosts } from './hosts.js'
 import { Kept } from './kept.js'
+import type { Netns } from './netns.js'
 import { program } from './parts.js'
 import { withEnvironment } from './processes.js'
 import { Pty } from './pty.js'
@@ -19,6 +20,11 @@ export interface RunOptions {
   cwd?: string
   /** Past this it is killed. 45 s unless told: less than a test may take, so that the test can say what hung. */
   timeoutMs?: number
+}
+
+export interface WorldOptions {
+  /** The network that dproxy runs in; ours unless told. Its sockets are files, and reached from anywhere. */
+  netns?: Netns
 }
 
 export interface Finished {
@@ -41,16 +47,18 @@ export class World implements AsyncDisposable {
   readonly controlSocket: string
   readonly #dir: TempDir
   readonly #kept: Kept
+  readonly #launcher: readonly string[]
 
-  static async create(): Promise<World> {
+  static async create({ netns }: WorldOptions = {}): Promise<World> {
     const dir = await TempDir.create()
     for (const name of ['home', 'work', 's', 'config/dproxy'])
       await mkdir(join(dir.path, name), { recursive: true })
-    return new World(dir)
+    return new World(dir, netns)
   }
 
-  private constructor(dir: TempDir) {
+  private constructor(dir: TempDir, netns: Netns | undefined) {
     this.#dir = dir
+    this.#launcher = netns?.launcher ?? []
     this.dir = dir.path
     this.env = environmentIn(dir.path)
     this.configPath = join(dir.path, 'config/dproxy/config.yaml')
@@ -94,7 +102,8 @@ export class World implements AsyncDisposable {
 
   /** Starts dproxy; for what runs until it is told to stop. */
   start(args: readonly string[], options?: RunOptions): Running {
-    return this.spawn(process.execPath, [DPROXY, ...args], options)
+    const [file = '', ...words] = [...this.#launcher, process.execPath, DPROXY, ...args]
+    return this.spawn(file, words, options)
   }
 
   /** Runs docker against a host's socket to its end; whatever that is, it is a result. */

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { deferred } from '../../src/base/deferred.js'
+import type { Netns } from './netns.js'
 import { namespaces } from './parts.js'
 import { descendants } from './processes.js'
 
@@ -13,6 +14,8 @@ export interface KeptOptions {
   log: string
   /** In namespaces of its own; wherever they can be had, unless told. */
   apart?: boolean
+  /** The network it sees: ours, unless told. */
+  netns?: Netns | undefined
 }
 
 /**
@@ -25,10 +28,11 @@ export class Kept implements AsyncDisposable {
   readonly #keeper: ChildProcess
   readonly #gone: Promise<unknown>
 
-  static start(command: string[], { dir, log, apart = namespaces() }: KeptOptions): Kept {
-    const words = [KEEP, apart ? 'yes' : 'no', dir, log, ...command]
+  static start(command: string[], { dir, log, apart = namespaces(), netns }: KeptOptions): Kept {
+    const keep = ['sh', KEEP, apart ? 'yes' : 'no', dir, log, ...command]
+    const [file = 'sh', ...words] = [...(netns?.launcher ?? []), ...keep]
     // A session of its own: the terminal's Ctrl-C reaches us alone, and our end ends the keeper.
-    const keeper = spawn('sh', words, { stdio: ['pipe', 'pipe', 'ignore'], detached: true })
+    const keeper = spawn(file, words, { stdio: ['pipe', 'pipe', 'ignore'], detached: true })
     return new Kept(keeper)
   }
 

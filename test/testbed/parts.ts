@@ -46,8 +46,49 @@ const PARTS = {
     packages: ['gnome-keyring', 'dbus', 'libsecret-1-0', 'libsecret-tools'],
     lacking: () => noProgram('gnome-keyring-daemon', 'dbus-run-session', 'dbus-send', 'secret-tool'),
   },
+  /** Programs with a limit of files of their own. */
+  prlimit: { packages: ['util-linux'], lacking: () => notLinux() ?? noProgram('prlimit') },
+  /** Connects its input and output to a socket. */
+  socat: { packages: ['socat'], lacking: () => noProgram('socat') },
+  /** An nc that knows Unix sockets. */
+  nc: {
+    packages: ['netcat-openbsd'],
+    lacking: () => (knowsUnixSockets() ? undefined : 'an nc with -U (netcat-openbsd)'),
+  },
   /** A pseudo-terminal to type into. */
   script: { packages: ['bsdutils'], lacking: () => notLinux() ?? noProgram('script') },
+  /** Disks of our own, in memory. */
+  tmpfs: {
+    packages: ['util-linux', 'mount'],
+    lacking: () =>
+      noProgram('mount') ??
+      (namespaces() ? undefined : 'disks of our own (need root, with the right to mount)'),
+  },
+  /** Networks of our own, with a wire between them whose speed can be set. */
+  netns: {
+    packages: ['iproute2', 'util-linux'],
+    lacking: () =>
+      noProgram('ip', 'ss', 'tc', 'nsenter') ??
+      (namespaces() && inNetwork(`${WIRE} && tc qdisc add dev wire root tbf rate 1mbit burst 4kb latency 1s`)
+        ? undefined
+        : 'network namespaces (need root, with the right to make them)'),
+  },
+  /** Packets dropped and refused. */
+  iptables: {
+    packages: ['iptables'],
+    lacking: () =>
+      noProgram('iptables') ??
+      (inNetwork(`${WIRE} && iptables -A OUTPUT -o wire -p tcp -j REJECT --reject-with tcp-reset`)
+        ? undefined
+        : 'iptables (needs root, and the kernel to know it)'),
+  },
+  /** Packets delayed, lost, doubled and out of order: by a program of ours. */
+  tun: {
+    packages: ['python3'],
+    lacking: () =>
+      noProgram('python3') ??
+      (inNetwork('ip tuntap add dev wire mode tun') ? undefined : 'TUN devices (need root and /dev/net/tun)'),
+  },
 } satisfies Record<string, PartFacts>
 
 export type Part = keyof typeof PARTS
@@ -81,11 +122,27 @@ export const namespaces = (): boolean =>
 
 let mayUnshare: boolean | undefined
 
+// Whether a shell script ends well in a network namespace of its own. Asked once: the answer stays the same.
+const inNetwork = (script: string): boolean => {
+  const known = worksInNetwork.get(script)
+  if (known !== undefined) return known
+  const works =
+    outputOf('unshare', '--net', 'sh', '-c', `PATH=$PATH:/usr/sbin:/sbin; ${script}`) !== undefined
+  worksInNetwork.set(script, works)
+  return works
+}
+
+const worksInNetwork = new Map<string, boolean>()
+const WIRE = 'ip link add wire type veth peer name eriw'
+
 const programs = (name: string): string[] =>
   [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/local/sbin', '/usr/sbin', '/sbin']
     .filter((dir) => dir.startsWith('/'))
     .map((dir) => join(dir, name))
     .filter(isExecutable)
+
+// It tells on stdout or stderr, and may call that a failure.
+const knowsUnixSockets = (): boolean => / -U\b|\t-U\t/u.test(outputOf('sh', '-c', 'nc -h 2>&1; true') ?? '')
 
 const isExecutable = (path: string): boolean => {
   try {

@@ -1,8 +1,9 @@
 import { execa } from 'execa'
 import { existsSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { describeWith } from './describe-with.js'
@@ -82,5 +83,27 @@ describeWith(['sshd'], 'the SSH server of the testbed', () => {
     } finally {
       engine.close()
     }
+  })
+
+  test.runIf(namespaces())('shows them more sockets at the paths that it is told', async () => {
+    await using dir = await TempDir.create()
+    const target = join(dir.path, 'engine.sock')
+    await using sshd = await Sshd.start({
+      hostKeyTypes: ['ed25519'],
+      sockets: { '/run/user/1/docker.sock': target, [join(userInfo().homedir, '.rd/docker.sock')]: target },
+    })
+    const { stdout } = await ssh(sshd, 'readlink /run/user/1/docker.sock ~/.rd/docker.sock')
+    expect(stdout.split('\n')).toEqual([target, target])
+  })
+
+  test('lets no more wait for their login than its options say', async () => {
+    await using sshd = await Sshd.start({ hostKeyTypes: ['ed25519'], options: ['MaxStartups 1'] })
+    const first = connect(sshd.port, sshd.host).on('error', () => {})
+    const [greeting] = (await once(first, 'data')) as [Buffer]
+    expect(String(greeting)).toMatch(/^SSH-2\.0-/u)
+    const second = connect(sshd.port, sshd.host).on('error', () => {})
+    const [refusal] = (await once(second, 'data')) as [Buffer]
+    expect(String(refusal)).not.toMatch(/^SSH-/u)
+    for (const socket of [first, second]) socket.destroy()
   })
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { PortTaken, onFreePort } from './free-port.js'
 import { Kept } from './kept.js'
+import type { Netns } from './netns.js'
 import { commandOf } from './processes.js'
 import { type SshdConfig, homeIn, launcherOf, sshdConfig } from './sshd-config.js'
 import { TempDir } from './temp-dir.js'
@@ -19,14 +20,18 @@ export interface SshdOptions {
   hostKeyTypes?: readonly HostKeyType[]
   /** A Docker socket of this machine that its sessions see as /var/run/docker.sock; needs root. */
   dockerSocket?: string
+  /** More sockets of this machine, by the paths in /run or the home directory at which its sessions see them. */
+  sockets?: Readonly<Record<string, string>>
+  /** The network it listens in, at that one's address; ours, at 127.0.0.1, unless told. */
+  netns?: Netns
 }
 
 /**
- * A real OpenSSH server on a port of 127.0.0.1, with throw-away keys, that lets the current user in with one
- * of them. It ends with its scope, its sessions and their commands with it.
+ * A real OpenSSH server on a port of 127.0.0.1 or of another network, with throw-away keys, that lets the current
+ * user in with one of them. It ends with its scope, its sessions and their commands with it.
  */
 export class Sshd implements AsyncDisposable {
-  readonly host = '127.0.0.1'
+  readonly host: string
   readonly user = userInfo().username
   readonly port: number
   readonly dir: string
@@ -34,7 +39,7 @@ export class Sshd implements AsyncDisposable {
   readonly keyFile: string
   /** The public keys that may log in, one a line; read at every login. */
   readonly authorizedKeysFile: string
-  /** known_hosts(5) with one line for each of its keys, under `[127.0.0.1]:port`. */
+  /** known_hosts(5) with one line for each of its keys, under `[host]:port`. */
   readonly knownHostsFile: string
   /** Its public keys, as `ssh-ed25519 AAAA…`. */
   readonly hostKeys: readonly string[]
@@ -50,7 +55,10 @@ export class Sshd implements AsyncDisposable {
     options = [],
     hostKeyTypes = ALL_TYPES,
     dockerSocket,
+    sockets = {},
+    netns,
   }: SshdOptions = {}): Promise<Sshd> {
+    const host = netns?.address ?? '127.0.0.1'
     const dir = await TempDir.create()
     try {
       await mkdir(homeIn(dir.path))
@@ -58,14 +66,16 @@ export class Sshd implements AsyncDisposable {
       return await onFreePort(async (port) => {
         const config: SshdConfig = {
           dir: dir.path,
+          host,
           port,
+          netns,
           options,
           hostKeyFiles: hostKeyTypes.map(keyName),
-          dockerSocket,
+          sockets: { ...(dockerSocket !== undefined && { '/run/docker.sock': dockerSocket }), ...sockets },
         }
         await writeFile(
           join(dir.path, 'known_hosts'),
-          hostKeys.map((key) => `[127.0.0.1]:${port} ${key}\n`),
+          hostKeys.map((key) => `[${host}]:${port} ${key}\n`),
         )
         return new Sshd(dir, config, hostKeys, await launch(config))
       })
@@ -79,6 +89,7 @@ export class Sshd implements AsyncDisposable {
     this.#dir = dir
     this.#config = config
     this.#kept = kept
+    this.host = config.host
     this.port = config.port
     this.dir = dir.path
     this.hostKeys = hostKeys
@@ -153,7 +164,7 @@ const launch = async (config: SshdConfig): Promise<Kept> => {
   const log = logOf(config.dir)
   await writeFile(log, '')
   await writeFile(join(config.dir, 'sshd_config'), await sshdConfig(config))
-  const kept = Kept.start(launcherOf(config), { dir: config.dir, log })
+  const kept = Kept.start(launcherOf(config), { dir: config.dir, log, netns: config.netns })
   try {
     // The log tells, not a connection: newer servers hold clients that never log in against their address.
     const listening = until(`sshd listens (${log})`, async () =>
