@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { Scope } from '../../../src/base/scope.js'
 import { until } from '../../testbed/until.js'
+import { startClients } from './clients.js'
 import { startEngine } from './engine.js'
 import { expectWhole } from './requests.js'
 import { describeNetwork, PATIENCE, startScene, type Scene } from './scene.js'
@@ -28,6 +29,27 @@ describeNetwork('a link on a bad network', ['iptables', 'tun'], () => {
     await lab.heal()
     expect(Math.max(...moved())).toBeLessThan(engine.payload.length)
     await transfers
+    expectNothingLost(scene)
+  })
+
+  test.concurrent('outlives such an outage also while nothing is under way [T16]', PATIENCE, async () => {
+    await using scope = new Scope()
+    const engine = await startEngine(scope, 1)
+    const scene = await startScene(scope, engine.socket)
+    const [client] = await startClients(scope, scene, ['follow'])
+    let isCut = false
+    void client!.ended.then(() => (isCut = true))
+    // Wherever in the second between two signs of life it begins.
+    for (const phaseMs of [0, 350, 700]) {
+      const { rttMs } = scene.prod.now
+      await until('a sign of life came', () => scene.prod.now.rttMs !== rttMs)
+      await sleep(phaseMs)
+      await scene.lab.drop('both')
+      await sleep(2500)
+      await scene.lab.heal()
+      await until('it is heard again', () => scene.prod.now.rttMs !== rttMs)
+    }
+    expect(isCut).toBe(false)
     expectNothingLost(scene)
   })
 
