@@ -13,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'rooms',
           include: ['test/**/*.test.{ts,tsx}'],
-          exclude: ['test/e2e/**', 'test/bench/**'],
+          exclude: ['test/e2e/**', 'test/bench/**', 'test/soak/**', 'test/recovery/**'],
           pool: 'forks',
           testTimeout: 20_000,
           hookTimeout: 20_000,

@@ -76,6 +76,8 @@ const readStdin = async (): Promise<string> => {
 }
 
 const failedToWrite = (name: string) => (failure: Error) => {
+  // Whoever serves others goes on when nobody reads its log any more, or its terminal has gone.
+  if (stopListeners.length > 0) return
   const errno = errnoOf(failure)
   if (errno !== 'EPIPE' && name === 'standard output' && !interrupt.signal.aborted) {
     process.stderr.write(`dproxy: cannot write to ${name}: ${errno ?? failure.message}\n`)
@@ -105,6 +107,11 @@ const io: Io = {
   askSecret: isPerson ? askWith(false) : undefined,
   readStdin,
   interrupted: interrupt.signal,
+  onCrash: (listener) => {
+    process.on('uncaughtException', (failure) => {
+      void listener(failure).then((survives) => survives || process.exit(1))
+    })
+  },
   onStop: (listener) => void stopListeners.push(listener),
 }
 const code = await runCommandLine(args, io)

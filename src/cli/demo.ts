@@ -62,6 +62,7 @@ const serve = async (dir: string, scope: Scope, words: Words, io: Io): Promise<E
     version,
     pid,
     onStop,
+    foreground: true,
     log: EventLog.inMemory(),
     onReady: async (supervisor) => {
       code = await bringUp(hosts, shown, io)

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ControlClient } from '../control/client.js'
 import type { HostStatus, Status } from '../control/messages.js'
+import { forgetRunRecord } from '../control/run-record.js'
 import { parseDuration, formatDuration } from '../base/duration.js'
 import { asDproxyError, DproxyError, exitCodeOf } from '../base/errors.js'
 import { count, printable } from '../base/text.js'
@@ -36,7 +37,10 @@ export const down: Command = {
   run: async (words, io) => {
     const drainMs = drainOf(words)
     const client = controlClient(io)
-    const hosts = await meantHosts(await runningNow(client, words), words, io)
+    const now = await runningNow(client, words)
+    // What a supervisor that is gone has left behind is not to be brought back any more.
+    if (!now.supervisor && words.all === true) await forgetRunRecord(io.env)
+    const hosts = await meantHosts(now, words, io)
     const running = hosts.filter(({ state }) => state !== 'stopped')
     for (const { name } of hosts.filter((host) => !running.includes(host)))
       say(io, words, `${printable(name)} is not running`)
@@ -56,10 +60,11 @@ export const down: Command = {
 }
 
 /** @throws DproxyError USAGE */
-export const drainOf = ({ drain }: Words): number => {
-  const ms = parseDuration(text(drain) ?? '')
+export const drainOf = ({ drain }: Words, otherwise = '5s'): number => {
+  const said = text(drain) ?? otherwise
+  const ms = parseDuration(said)
   if (ms !== undefined && ms <= 3_600_000) return ms
-  throw new DproxyError('USAGE', `--drain takes a duration up to 1h, not "${printable(text(drain) ?? '')}"`, {
+  throw new DproxyError('USAGE', `--drain takes a duration up to 1h, not "${printable(said)}"`, {
     hint: 'for example: --drain 30s',
   })
 }

@@ -27,7 +27,7 @@ export const statusNow = async (client: ControlClient): Promise<Status> => {
 export const noteVersion = ({ supervisor }: Status, { quiet, json }: GlobalWords, io: Io): void => {
   if (!supervisor || supervisor.version === io.version || quiet || json) return
   io.err.write(
-    `note: the running supervisor is dproxy ${printable(supervisor.version)}, this command ${io.version}; to renew it: dproxy down --all\n`,
+    `note: the running supervisor is dproxy ${printable(supervisor.version)}, this command ${io.version}; to renew it: dproxy restart --supervisor\n`,
   )
 }
 

@@ -29,6 +29,8 @@ export interface Io {
   readonly readStdin: () => Promise<string>
   /** Aborts at the first Ctrl-C or SIGTERM, with an INTERRUPTED error, or when nobody reads our output. */
   readonly interrupted: AbortSignal
+  /** Hears of exceptions that nobody caught, from now on; the process ends with 1 unless it resolves with true. */
+  readonly onCrash: (listener: (failure: unknown) => Promise<boolean>) => void
   /** Hears every Ctrl-C, SIGTERM and SIGHUP from now on; `interrupted` is left alone then. */
   readonly onStop: (listener: (signal: NodeJS.Signals) => void) => void
 }

@@ -5,6 +5,7 @@
 export const loadSupervisor = async () => ({
   ...(await import('../supervisor/run.js')),
   ...(await import('../supervisor/event-log.js')),
+  ...(await import('../supervisor/crash/pause.js')),
 })
 
 export const loadDemo = async () => ({

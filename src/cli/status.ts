@@ -7,6 +7,7 @@ import type { Registry } from '../registry/load.js'
 import { strings, type Command, type Words } from './command.js'
 import { nobody, noteVersion, pick, registryOf, statusNow, withStopped } from './hosts.js'
 import type { Io } from './io.js'
+import { noteLastWords } from './last-words.js'
 import { paintFor, widthOf } from './paint.js'
 import { redrawing } from './redraw.js'
 import { statusTable } from './status-view.js'
@@ -30,6 +31,7 @@ export const status: Command = {
     if (words.watch !== true) {
       const now = await statusNow(client)
       noteVersion(now, words, io)
+      await noteLastWords(now, words, io)
       print(show(now), registry, words, io)
       return 0
     }

@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ControlClient } from '../control/client.js'
 import { DproxyError, errnoOf } from '../base/errors.js'
-import { controlSocketPath, logPath, stateDir } from '../base/paths.js'
+import { controlSocketPath, logPath, stateDir, successorSocketPath } from '../base/paths.js'
 import { makeDirs } from '../base/private-dir.js'
 import { printable } from '../base/text.js'
 import type { Io } from './io.js'
@@ -12,6 +12,8 @@ import type { Io } from './io.js'
 // Starting takes a fraction of a second; a machine under load may need more.
 const STARTS_WITHIN_MS = 15_000
 const LEAVES_WITHIN_MS = 2000
+// One that is told to leave before it serves anybody has only its links to close.
+const GIVES_UP_WITHIN_MS = 5000
 
 /** The client of this user's control socket, whether or not anybody serves it. */
 export const controlClient = ({ env, version }: Pick<Io, 'env' | 'version'>): ControlClient =>
@@ -69,23 +71,68 @@ const answers = async (client: ControlClient): Promise<boolean> => {
   }
 }
 
+/** A supervisor that gets ready beside the one that runs. */
+export interface SuccessorProcess {
+  readonly client: ControlClient
+  readonly pid: number
+  /** Lets go of it; unless it serves, having taken the other one's place, it is gone then. */
+  letGo(serves?: boolean): Promise<void>
+}
+
+/**
+ * Starts a supervisor that takes the place of the running one once it is told to. It leaves by itself when this
+ * process ends before, however that ends.
+ * @throws DproxyError SUPERVISOR_FAILED
+ */
+export const startSuccessor = async (io: Io): Promise<SuccessorProcess> => {
+  const client = new ControlClient(successorSocketPath(io.env), { version: io.version })
+  if (await answers(client))
+    throw new DproxyError('SUPERVISOR_FAILED', 'another command is just renewing the supervisor', {
+      hint: 'wait until it is done; see: dproxy status',
+    })
+  const { child, ended } = await startDetached(io, ['--take-over'], 'pipe')
+  const letGo = async (serves = false) => {
+    child.stdin?.destroy()
+    if (serves) return
+    const enough = new AbortController()
+    const late = sleep(GIVES_UP_WITHIN_MS, undefined, { signal: enough.signal }).catch(() => undefined)
+    const code = await Promise.race([ended, late])
+    enough.abort()
+    if (code === undefined) child.kill('SIGKILL')
+  }
+  if (await answersUnlessEnded(client, ended, Date.now() + STARTS_WITHIN_MS, io))
+    return { client, pid: child.pid ?? 0, letGo }
+  await letGo()
+  throw await couldNotStart(io, 'it did not answer')
+}
+
+/** Starts a supervisor that begins once this process, which is one, is gone: it has crashed. */
+export const startAfterCrash = async (io: Io): Promise<void> => {
+  await startDetached(io, ['--after-crash'], 'pipe')
+}
+
 /** Starts it in a session of its own, so that it survives this terminal; `ended` resolves with its exit code. */
-const startDetached = async ({ self, env }: Io): Promise<{ ended: Promise<number> }> => {
+const startDetached = async (
+  { self, env }: Io,
+  words: readonly string[] = [],
+  stdin: 'ignore' | 'pipe' = 'ignore',
+): Promise<{ child: ChildProcess; ended: Promise<number> }> => {
   const log = await openLog(env)
-  const child = spawn(self[0], [self[1], '__supervise'], {
+  const child = spawn(self[0], [self[1], '__supervise', ...words], {
     detached: true,
     cwd: '/',
     // Names are looked up in libuv's thread pool: four hosts whose names do not resolve would fill it.
     env: { ...env, UV_THREADPOOL_SIZE: '32' },
-    stdio: ['ignore', log, log],
+    stdio: [stdin, log, log],
   })
   closeSync(log)
+  child.stdin?.on('error', () => undefined)
   child.unref()
   const ended = new Promise<number>((resolve) => {
     child.once('error', () => resolve(1))
     child.once('exit', (code) => resolve(code ?? 1))
   })
-  return { ended }
+  return { child, ended }
 }
 
 const openLog = async (env: Io['env']): Promise<number> => {

@@ -4,14 +4,19 @@ import { z } from 'zod'
 import { DproxyError, errnoOf, isErrorCode } from '../base/errors.js'
 import { formatDuration } from '../base/duration.js'
 import { refuseForeignSocket } from './foreign-socket.js'
+import { LineChannel } from './line-channel.js'
 import {
   API_VERSION,
   DownReply,
+  HandOverNews,
   LogEntry,
   Reply,
+  Running,
   Status,
   StreamStatus,
+  TakeOverReply,
   UpReply,
+  type HandOverOrder,
   type UpRequest,
 } from './messages.js'
 
@@ -86,6 +91,50 @@ export class ControlClient {
   /** Stops every host and the supervisor itself, whatever version it has. */
   async shutdown(drainMs: number): Promise<void> {
     await this.#call('POST', '/v1/shutdown', z.unknown(), { drainMs }, { anyVersion: true })
+  }
+
+  /**
+   * What it runs, for another supervisor to run in its place.
+   * @throws DproxyError SUPERVISOR_SKEW when it is too old to hand anything over
+   */
+  async running(): Promise<Running> {
+    const reply = Reply.safeParse(await json(await this.#send('GET', '/v1/running')))
+    const running = Running.safeParse(reply.data?.ok === true ? reply.data.value : undefined)
+    if (running.success) return running.data
+    throw new DproxyError('SUPERVISOR_SKEW', 'the running supervisor is too old to hand its hosts over', {
+      cause: running.error,
+      hint: 'stop it, then start your hosts again: dproxy down --all',
+    })
+  }
+
+  /** Has a supervisor that was started for it take the place of the one that runs. */
+  async takeOver(drainMs: number): Promise<TakeOverReply> {
+    return this.#call('POST', '/v1/take-over', TakeOverReply, { drainMs })
+  }
+
+  /** Tells the supervisor that we are about to take its place; it freezes until the connection ends. */
+  async handOver(): Promise<LineChannel<HandOverNews, HandOverOrder>> {
+    await refuseForeignSocket(this.#path)
+    return new Promise((resolve, reject) => {
+      const asked = httpRequest({
+        socketPath: this.#path,
+        method: 'CONNECT',
+        path: '/v1/hand-over',
+        headers: { Host: 'dproxy' },
+        agent: false,
+        timeout: this.#answersWithinMs,
+      })
+      asked.once('timeout', () => asked.destroy(silent(this.#path, this.#answersWithinMs)))
+      asked.once('error', (failure) => reject(unreachable(this.#path, failure)))
+      asked.once('connect', (response, socket, head) => {
+        socket.setTimeout(0)
+        const refusal = versionRefusal(response, this.#path, false)
+        if (!refusal) return resolve(new LineChannel(socket, HandOverNews, head))
+        socket.destroy()
+        return reject(refusal)
+      })
+      asked.end()
+    })
   }
 
   /** The status now, after each change, and each second, until `signal` aborts or the supervisor leaves. */

@@ -51,6 +51,8 @@ export const HostDefinition = z.strictObject({
   transport: z.enum(['auto', 'ssh2', 'openssh']),
   /** null: what ssh's own configuration says, else 10 s. */
   connectTimeoutMs: milliseconds.nullable(),
+  /** The most SSH connections to keep; null: 4. */
+  lanes: z.int().min(1).max(16).nullable(),
   /** null: what ssh's own configuration says, else 3 times 15 s. */
   keepAlive: z.strictObject({
     intervalMs: milliseconds.nullable(),
@@ -194,6 +196,66 @@ export type DownRequest = z.infer<typeof DownRequest>
 
 export const DownReply = z.object({ cut: z.int() })
 export type DownReply = z.infer<typeof DownReply>
+
+/** A host that a supervisor runs, as the one that takes its place needs it. */
+export const RunningHost = z.object({
+  definition: HostDefinition,
+  /** The agent asked for keys, as last handed over. */
+  agent: z.string().nullable(),
+  state: z.enum(HOST_STATES),
+  /** Streams were cut a moment ago: their clients must not be served yet (promise 2). */
+  cutLately: z.boolean(),
+})
+export type RunningHost = z.infer<typeof RunningHost>
+
+/** `GET /v1/running` */
+export const Running = z.object({
+  /** Whether somebody's terminal or service manager waits for the very process: then none can take its place. */
+  foreground: z.boolean(),
+  hosts: z.array(RunningHost),
+})
+export type Running = z.infer<typeof Running>
+
+/** `POST /v1/take-over`, to a supervisor that was started to take another one's place. */
+export const TakeOverRequest = z.strictObject({
+  /** How long streams that are open in the other supervisor may go on before they are cut. */
+  drainMs: z.int().min(0).max(3_600_000).default(60_000),
+})
+export type TakeOverRequest = z.infer<typeof TakeOverRequest>
+
+const draining = z.array(z.object({ host: z.string(), streams: z.int() }))
+
+/** Who has left its place, and the streams that end there. */
+export const TakeOverReply = z.object({ pid: z.int(), draining })
+export type TakeOverReply = z.infer<typeof TakeOverReply>
+
+/**
+ * `CONNECT /v1/hand-over`: what the supervisor that leaves its place tells the one that takes it, a document a
+ * line. Whoever connects freezes it: it starts and stops no host until it is told to retire, or the connection
+ * ends.
+ */
+export const HandOverNews = z.discriminatedUnion('is', [
+  /** What it runs, now that no change is under way. */
+  z.object({ is: z.literal('frozen'), pid: z.int(), running: Running }),
+  /** It will not hand over, or no longer: it serves its hosts as before. */
+  z.object({ is: z.literal('refused'), ...Failure.shape }),
+  /** It has accepted its last client. */
+  z.object({ is: z.literal('retired'), draining }),
+  /** Streams of a host end before their work is done, right after this was sent: its clients are to be held down. */
+  z.object({ is: z.literal('cut'), host: z.string() }),
+  /** A host has no stream left there. */
+  z.object({ is: z.literal('drained'), host: z.string() }),
+])
+export type HandOverNews = z.infer<typeof HandOverNews>
+
+/** `CONNECT /v1/hand-over`: what the supervisor that takes the place says. */
+export const HandOverOrder = z.discriminatedUnion('do', [
+  /** The sockets are taken: accept no more clients, let the streams end for so long, then leave. */
+  z.object({ do: z.literal('retire'), drainMs: z.int().min(0) }),
+  /** A host is to be stopped: its streams have no more than so long. */
+  z.object({ do: z.literal('hasten'), host: z.string(), drainMs: z.int().min(0) }),
+])
+export type HandOverOrder = z.infer<typeof HandOverOrder>
 
 /** One line of `GET /v1/logs` and of the log file. */
 export const LogEntry = z.object({

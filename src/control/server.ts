@@ -3,18 +3,24 @@ import findMyWay, { type HTTPMethod } from 'find-my-way'
 import type { z } from 'zod'
 import { asDproxyError, DproxyError, type ErrorCode } from '../base/errors.js'
 import { printable } from '../base/text.js'
-import { listenUnix } from '../base/unix-socket.js'
+import { listenUnix, type ListenOptions } from '../base/unix-socket.js'
+import { LineChannel } from './line-channel.js'
 import { sendLatest, sendLines } from './lines.js'
 import {
   API_VERSION,
   AnswerRequest,
   DownRequest,
+  HandOverOrder,
+  TakeOverRequest,
   UpRequest,
   type DownReply,
+  type HandOverNews,
   type LogEntry,
   type Reply,
+  type Running,
   type Status,
   type StreamStatus,
+  type TakeOverReply,
   type UpReply,
 } from './messages.js'
 
@@ -32,6 +38,11 @@ export interface ControlService {
   onLog(listener: (entry: LogEntry) => void): () => void
   onChange(listener: () => void): () => void
   shutdown(drainMs: number): Promise<void>
+  running(): Running
+  /** Takes the place of the supervisor that runs. */
+  takeOver(drainMs: number): Promise<TakeOverReply>
+  /** Another supervisor is there to take our place; the channel's end ends it, whatever it has come to. */
+  handOver(successor: LineChannel<HandOverOrder, HandOverNews>): void
 }
 
 export interface ControlServer extends AsyncDisposable {
@@ -40,6 +51,8 @@ export interface ControlServer extends AsyncDisposable {
   release(): Promise<void>
 }
 
+// The way two supervisors talk while one takes the other's place.
+const HAND_OVER = '/v1/hand-over'
 // The largest honest request is one host's definition, a few kilobytes.
 const LONGEST_BODY = 64 * 1024
 // How long whoever sends more than that may take to notice the refusal.
@@ -54,6 +67,7 @@ export const serveControl = async (
   path: string,
   service: ControlService,
   version: string,
+  how?: ListenOptions,
 ): Promise<ControlServer> => {
   const router = routes(service)
   const server = createServer({ requestTimeout: 30_000 }, (request, response) => {
@@ -61,7 +75,13 @@ export const serveControl = async (
     response.setHeader('Dproxy-Version', version)
     router.lookup(request, response)
   })
-  const bound = await listenUnix(server, path)
+  server.on('connect', (request, socket, head) => {
+    if (request.url === HAND_OVER) {
+      socket.write(`HTTP/1.1 200 OK\r\nDproxy-Api: ${API_VERSION}\r\nDproxy-Version: ${version}\r\n\r\n`)
+      service.handOver(new LineChannel(socket, HandOverOrder, head))
+    } else socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n')
+  })
+  const bound = await listenUnix(server, path, how)
   return {
     path,
     release: () => bound.release(),
@@ -135,6 +155,10 @@ const routes = (service: ControlService) => {
     service.cut(params.id ?? '')
     return {}
   })
+  on('GET', '/v1/running', () => service.running())
+  on('POST', '/v1/take-over', async ({ request }) =>
+    service.takeOver((await body(request, TakeOverRequest)).drainMs),
+  )
   on('POST', '/v1/shutdown', async ({ request }) => {
     const { drainMs } = await body(request, DownRequest)
     await service.shutdown(drainMs)

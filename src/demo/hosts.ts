@@ -30,6 +30,7 @@ export interface DemoHost {
   secretStore: 'keychain'
   transport: 'ssh2'
   connectTimeoutMs: null
+  lanes: null
   keepAlive: { intervalMs: null; misses: null }
   protected: boolean
   description: string
@@ -96,6 +97,7 @@ const startAll = async (scope: Scope, dir: string, local: string | undefined): P
     secretStore: 'keychain',
     transport: 'ssh2',
     connectTimeoutMs: null,
+    lanes: null,
     keepAlive: { intervalMs: null, misses: null },
     protected: false,
     description: local ? `demo: the engine of this machine (${local})` : 'demo: an embedded engine',

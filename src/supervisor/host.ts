@@ -1,19 +1,26 @@
-import type { HostDefinition, HostStatus, StreamStatus } from '../control/messages.js'
+import type { Duplex } from 'node:stream'
+import type { HostDefinition, HostState, HostStatus, RunningHost, StreamStatus } from '../control/messages.js'
 import type { DproxyError, Stage } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 import { placeText } from '../base/ssh-url.js'
 import { count, printable } from '../base/text.js'
+import { LONGEST_TIMER_MS } from '../base/timeout.js'
+import type { ListenOptions } from '../base/unix-socket.js'
 import { Proxy } from '../proxy/proxy.js'
 import { runtimeDir } from '../base/paths.js'
 import type { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
-import { openEngineLane } from '../ssh/engine/open-engine-lane.js'
 import { DEFAULT_CONNECT_TIMEOUT_MS, where } from '../ssh/target.js'
 import type { AddressGate } from './address-gate.js'
+import { onBehalfOf } from './crash/at-fault.js'
 import { failureOf } from './failure.js'
+import { openPool } from './open-pool.js'
 import { Link } from './link.js'
 import type { EventLog } from './event-log.js'
 import { QuestionDesk } from './question-desk.js'
 import { storedSecretsOf } from './stored-secrets.js'
+
+// As long as a link holds its clients down after a loss (promise 2).
+export const CUT_COUNTS_MS = 1000
 
 export interface HostOptions {
   readonly definition: HostDefinition
@@ -26,6 +33,17 @@ export interface HostOptions {
   /** How many streams were cut when the host that this one takes the place of was stopped. */
   readonly cutBefore: number
   readonly onChange: () => void
+  /** What the first try waits for, or fails with. */
+  readonly beforeFirstTry?: (signal: AbortSignal) => Promise<void>
+}
+
+export interface HowToStart {
+  /** Dial only when the first client comes. */
+  readonly lazy: boolean
+  /** Somebody waits who can answer what the login asks. */
+  readonly person: boolean
+  /** False: another supervisor still serves the socket, and `listen` comes later. */
+  readonly listen: boolean
 }
 
 /** One served host: its listener and its link, and the numbers of both. */
@@ -39,6 +57,15 @@ export class Host {
   #ssh: string
   #draining = false
   #drainingSinceMs = 0
+  #listens = false
+  /** Why nobody gets in at the socket now. */
+  #socketLost: { readonly error: DproxyError; readonly atMs: number } | undefined
+  /** On the clock that nobody sets back. */
+  #cutAtMs = Number.NEGATIVE_INFINITY
+  /** How often clients were held down for streams that another process had. */
+  #heldDown = 0
+  #onCut: () => void = () => undefined
+  #beforeTry: ((signal: AbortSignal) => Promise<void>) | undefined
   readonly #hurry = new AbortController()
   readonly #desk: QuestionDesk
 
@@ -51,54 +78,75 @@ export class Host {
     unlocked,
     cutBefore,
     onChange,
+    beforeFirstTry,
   }: HostOptions) {
     this.definition = definition
+    this.#beforeTry = beforeFirstTry
     this.#agentSocket = agentSocket
     this.#log = log
     this.#onChange = onChange
     this.#ssh = placeText(definition)
     this.#desk = new QuestionDesk(definition.name, () => this.#onChange())
     this.#link = new Link({
-      openLane: ({ signal, onStage, person }) =>
-        openEngineLane(definition, {
-          agentSocket: this.#agentSocket,
-          env,
-          runDir: runtimeDir(env),
+      openLane: async ({ signal, onStage, person }) => {
+        const before = this.#beforeTry
+        this.#beforeTry = undefined
+        await before?.(signal)
+        return openPool(definition, {
           ask: person ? this.#desk.ask : null,
-          secretsOf: (hop) => storedSecretsOf(definition, hop, { env, ask: person ? this.#desk.ask : null }),
-          unlocked,
-          signal,
-          onStage,
-          onResolved: (resolved) => {
-            this.#ssh = where(resolved)
+          optionsFor: (ask) => ({
+            agentSocket: this.#agentSocket,
+            env,
+            runDir: runtimeDir(env),
+            ask,
+            secretsOf: (hop) => storedSecretsOf(definition, hop, { env, ask }),
+            unlocked,
+            signal,
+            onStage,
+            onResolved: (resolved) => {
+              this.#ssh = where(resolved)
+            },
+            throttle: (name, work) => gate.through(name, work, signal),
+          }),
+          onChange: (sentence) => {
+            log.info(definition.name, sentence)
+            this.#onChange()
           },
-          throttle: (name, work) => gate.through(name, work, signal),
-        }),
+        })
+      },
       connectTimeoutMs: definition.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
       cutBefore,
+      onCut: () => this.#tellOfCut(),
       onChange: () => this.#onLinkChange(),
     })
   }
 
   /**
-   * Starts to listen; dials at once unless `lazy`.
+   * Starts to listen, unless told not to yet; dials at once unless `lazy`.
    * @throws DproxyError SOCKET_*; nothing is left behind then
    */
-  static async start(
-    options: HostOptions & { readonly lazy: boolean; readonly person: boolean },
-  ): Promise<Host> {
+  static async start(options: HostOptions & HowToStart): Promise<Host> {
     const host = new Host(options)
     const { name, socket } = options.definition
-    host.#proxy = await Proxy.listen({
+    host.#proxy = Proxy.create({
       path: socket,
-      dial: (signal) => host.#link.openStream(signal),
+      dial: (signal) => host.#dial(signal),
       explain: (error) => explain(name, error),
       onFailed: (id, error) => options.log.warn(name, `stream ${id}: ${error.message}`),
       onChange: options.onChange,
+      onSocket: (lost) => host.#onSocket(lost),
     })
-    options.log.info(name, `listening on ${socket}`)
-    if (!options.lazy) host.#link.connect(options.person)
+    if (options.listen) await host.listen()
+    if (!options.lazy) host.retry(options.person)
     return host
+  }
+
+  /** @throws DproxyError SOCKET_* */
+  async listen(how?: ListenOptions): Promise<void> {
+    const { name, socket } = this.definition
+    await onBehalfOf(name, () => this.#proxy.listen(how))
+    this.#listens = true
+    this.#log.info(name, `listening on ${socket}`)
   }
 
   /** The agent asked for keys, as last handed over. */
@@ -113,7 +161,7 @@ export class Host {
 
   /** Tries now: a failed host once more, a retrying one without waiting. */
   retry(person: boolean): void {
-    this.#link.connect(person)
+    onBehalfOf(this.definition.name, () => this.#link.connect(person))
   }
 
   /** Answers what the login asks; null declines. False when nothing of that id is being asked. */
@@ -130,24 +178,70 @@ export class Host {
   /** Drains, then stops. Resolves with how many streams were cut. */
   async stop(drainMs: number, hurry: AbortSignal): Promise<number> {
     const { name, socket } = this.definition
-    this.#draining = true
-    this.#drainingSinceMs = Date.now()
-    this.#onChange()
-    if (this.#proxy.openStreams > 0)
-      this.#log.info(name, `draining ${count(this.#proxy.openStreams, 'stream')}`)
+    this.#drain()
     try {
       const cut = await this.#proxy.close(drainMs, AbortSignal.any([hurry, this.#hurry.signal]))
-      this.#log.info(name, `stopped; ${socket} is removed${cut > 0 ? `; ${count(cut, 'stream')} cut` : ''}`)
+      const removed = this.#listens ? `; ${socket} is removed` : ''
+      this.#log.info(name, `stopped${removed}${cut > 0 ? `; ${count(cut, 'stream')} cut` : ''}`)
       return cut
     } finally {
       await this.#link.close()
     }
   }
 
+  /**
+   * Accepts its last client: another process serves the socket. Resolves with how many streams are open.
+   */
+  async retire(): Promise<number> {
+    this.#drain()
+    await this.#proxy.retire()
+    return this.#proxy.openStreams
+  }
+
+  /** Lets what `retire` has left end by itself for `drainMs`, cuts the rest, and stops. */
+  async finish(drainMs: number, hurry: AbortSignal): Promise<number> {
+    const over = new AbortController()
+    const cut = () => {
+      if (!over.signal.aborted && this.#proxy.openStreams > 0) this.#tellOfCut()
+      over.abort()
+    }
+    const limit = setTimeout(cut, Math.min(drainMs, LONGEST_TIMER_MS))
+    const sooner = AbortSignal.any([hurry, this.#hurry.signal])
+    sooner.addEventListener('abort', cut, { once: true })
+    if (sooner.aborted) cut()
+    try {
+      return await this.stop(LONGEST_TIMER_MS, over.signal)
+    } finally {
+      clearTimeout(limit)
+      sooner.removeEventListener('abort', cut)
+    }
+  }
+
+  /** Clients of ours had streams in another process that were cut: they must not read our answers as success. */
+  holdDown(): void {
+    this.#heldDown += 1
+    this.#link.onStreamCut()
+  }
+
+  /** `listener` hears of streams that end before their work is done, and hears it before their clients do. */
+  onCut(listener: () => void): void {
+    this.#onCut = listener
+  }
+
   cut(streamId: string): boolean {
     // Before the client can ask what became of its command: `docker exec` would read the answer as success.
     if (this.#proxy.has(streamId)) this.#link.onStreamCut()
     return this.#proxy.cut(streamId)
+  }
+
+  /** What another supervisor needs to run this host in our place. */
+  running(): RunningHost {
+    return {
+      definition: this.definition,
+      agent: this.#agentSocket,
+      state: this.#state,
+      cutLately: performance.now() - this.#cutAtMs < CUT_COUNTS_MS,
+    }
   }
 
   streams(): StreamStatus[] {
@@ -165,9 +259,10 @@ export class Host {
     const link = this.#link
     const error = link.lastError
     const failure = error && failureOf(error.error)
+    const last = this.#socketLost ?? error
     return {
       name: definition.name,
-      state: this.#draining ? 'draining' : link.state,
+      state: this.#state,
       reason: link.state === 'up' || this.#draining ? null : (failure?.message ?? null),
       since: new Date(this.#draining ? this.#drainingSinceMs : link.sinceMs).toISOString(),
       socket: definition.socket,
@@ -181,9 +276,9 @@ export class Host {
       question: this.#desk.question,
       streams: { open: this.#proxy.openStreams, total: this.#proxy.totalStreams },
       bytes: this.#proxy.bytes,
-      turnedAway: 0,
+      turnedAway: this.#proxy.turnedAway,
       reconnects: link.reconnects,
-      lastError: failure && error ? { ...failure, at: new Date(error.atMs).toISOString() } : null,
+      lastError: last ? { ...failureOf(last.error), at: new Date(last.atMs).toISOString() } : null,
       stages: [...link.stages],
       stage: link.stage,
       nextTryMs: link.nextTryMs,
@@ -191,6 +286,42 @@ export class Host {
       description: definition.description,
       protected: definition.protected,
     }
+  }
+
+  get #state(): HostState {
+    return this.#draining ? 'draining' : this.#link.state
+  }
+
+  async #dial(signal: AbortSignal): Promise<Duplex> {
+    const before = this.#heldDown
+    const stream = await this.#link.openStream(signal)
+    if (this.#heldDown === before) return stream
+    // The hold-down came while it was being opened, and may be meant for this very client.
+    stream.destroy()
+    return this.#link.openStream(signal)
+  }
+
+  #drain(): void {
+    if (this.#draining) return
+    this.#draining = true
+    this.#drainingSinceMs = Date.now()
+    this.#onChange()
+    const { openStreams } = this.#proxy
+    if (openStreams > 0) this.#log.info(this.definition.name, `draining ${count(openStreams, 'stream')}`)
+  }
+
+  /** Somebody deleted our socket: it was made again, or could not be. */
+  #onSocket(lost: DproxyError | undefined): void {
+    const { name, socket } = this.definition
+    this.#socketLost = lost && { error: lost, atMs: Date.now() }
+    if (lost) this.#log.error(name, sentence(lost, ''))
+    else this.#log.warn(name, `somebody had deleted ${socket}: it is there again`)
+    this.#onChange()
+  }
+
+  #tellOfCut(): void {
+    this.#cutAtMs = performance.now()
+    this.#onCut()
   }
 
   #logged: string | undefined

@@ -1,39 +1,53 @@
 import { setMaxListeners } from 'node:events'
+import type { ControlClient } from '../control/client.js'
+import type { LineChannel } from '../control/line-channel.js'
 import type {
   DownReply,
-  HostDefinition,
+  HandOverNews,
+  HandOverOrder,
   HostStatus,
   LogEntry,
+  Running,
   Status,
   StreamStatus,
   SupervisorInfo,
+  TakeOverReply,
   UpReply,
   UpRequest,
 } from '../control/messages.js'
 import { SCHEMA_VERSION } from '../control/messages.js'
+import type { RunRecord } from '../control/run-record.js'
 import type { ControlService } from '../control/server.js'
 import { deferred } from '../base/deferred.js'
 import { DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
-import { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
-import { AddressGate } from './address-gate.js'
+import { Containment } from './crash/containment.js'
 import type { EventLog } from './event-log.js'
-import { Host } from './host.js'
+import type { Host } from './host.js'
+import { Roster } from './roster.js'
+import { handOver } from './takeover/hand-over.js'
+import { Predecessor } from './takeover/predecessor.js'
+import { Retirement } from './takeover/retirement.js'
+import { sameDefinition, takePlace } from './takeover/take-place.js'
 
 export interface SupervisorOptions {
   readonly env: Env
   readonly log: EventLog
   readonly info: SupervisorInfo
+  /** Whether somebody waits for the end of this very process. */
+  readonly foreground?: boolean
+  /** Set where another supervisor runs whose place is to be taken: until then no host listens. */
+  readonly succession?: Succession
+  /** Hears of every change of what is run. */
+  readonly onHosts?: (hosts: RunRecord['hosts']) => void
 }
 
-interface HowToStart {
-  readonly lazy: boolean
-  /** Somebody waits who can answer what the login asks. */
-  readonly person: boolean
+export interface Succession {
+  /** Leads to the supervisor that runs. */
+  readonly control: ControlClient
+  /** Takes the control socket from it. */
+  readonly publish: () => Promise<void>
 }
-
-// As long as a link holds its clients down after a loss (promise 2).
-const CUT_COUNTS_MS = 1000
 
 // Several hosts are asked for at once: the first one's failure must not end the supervisor under the second.
 const LEAVE_AFTER_MS = 200
@@ -44,23 +58,46 @@ const LEAVE_AFTER_MS = 200
  */
 export class Supervisor implements ControlService {
   readonly #options: SupervisorOptions
-  readonly #hosts = new Map<string, Host>()
-  readonly #gate = new AddressGate()
-  /** Kept as long as we run, as an agent keeps them: no reconnect and no second host asks for them again. */
-  readonly #unlocked = new UnlockedKeys()
-  /** The last change of each host name, under way or done. */
-  readonly #changes = new Map<string, Promise<unknown>>()
+  readonly #roster: Roster
+  readonly #containment: Containment
+  readonly #retirement: Retirement
   readonly #hurry = new AbortController()
-  /** Streams that were cut by stopping a host, and when. */
-  readonly #cuts = new Map<string, { readonly cut: number; readonly atMs: number }>()
   readonly #watchers = new Set<() => void>()
   readonly #emptied = new AbortController()
   readonly #left = deferred<void>()
+  readonly #retired = new AbortController()
   #stopping = false
+  /** False until we have taken the place of the supervisor that runs. */
+  #serves: boolean
+  #holdsPlace: boolean
 
   constructor(options: SupervisorOptions) {
     this.#options = options
-    setMaxListeners(0, this.#hurry.signal)
+    this.#serves = options.succession === undefined
+    this.#holdsPlace = this.#serves
+    const { env, log } = options
+    const { signal: hurry } = this.#hurry
+    setMaxListeners(0, hurry)
+    const roster = new Roster({
+      env,
+      log,
+      hurry,
+      listens: () => this.#serves,
+      onHosts: () => this.#tellHosts(),
+      onChange: () => this.#changed(),
+      onChanged: () => this.leaveIfEmpty(LEAVE_AFTER_MS),
+    })
+    this.#roster = roster
+    this.#containment = new Containment({ roster, log, goesOn: () => !this.#stopping })
+    this.#retirement = new Retirement({
+      roster,
+      log,
+      hurry,
+      running: () => this.running(),
+      refuseWhenLeaving: () => this.#refuseWhenStopping(),
+      onRetired: () => this.#onRetired(),
+      onFinished: () => this.#emptied.abort(),
+    })
   }
 
   /** Aborts when the last host has been stopped, or `shutdown` is done: nothing is left to do. */
@@ -68,8 +105,19 @@ export class Supervisor implements ControlService {
     return this.#emptied.signal
   }
 
-  get #isEmpty(): boolean {
-    return this.#hosts.size === 0 && this.#changes.size === 0
+  /** Aborts when another supervisor has taken our place; streams may still go on. */
+  get retired(): AbortSignal {
+    return this.#retired.signal
+  }
+
+  /** Whether our hosts' sockets are ours, or just being taken. */
+  get serves(): boolean {
+    return this.#serves
+  }
+
+  /** Whether we are the one supervisor of our run directory. */
+  get holdsPlace(): boolean {
+    return this.#holdsPlace && !this.retired.aborted
   }
 
   status(): Status {
@@ -77,7 +125,7 @@ export class Supervisor implements ControlService {
       schemaVersion: SCHEMA_VERSION,
       atMs: Date.now(),
       supervisor: this.#options.info,
-      hosts: Array.from(this.#hosts.values(), (host): HostStatus => host.status()),
+      hosts: this.#roster.all.map((host): HostStatus => host.status()),
     }
   }
 
@@ -89,7 +137,7 @@ export class Supervisor implements ControlService {
    */
   async up(request: UpRequest): Promise<UpReply> {
     try {
-      return await this.#inTurn(request.definition.name, () => this.#up(request))
+      return await this.#roster.inTurn(request.definition.name, () => this.#up(request))
     } catch (failure) {
       // Whoever hears that we stop starts another supervisor, and that one needs our place.
       if (this.#stopping) await this.#left.promise
@@ -99,34 +147,37 @@ export class Supervisor implements ControlService {
 
   /** @throws DproxyError HOST_UNKNOWN when no such host runs */
   down(name: string, drainMs: number): Promise<DownReply> {
-    const draining = this.#find(name)?.hasten(drainMs)
-    return this.#inTurn(name, async () => {
+    const draining = !this.retired.aborted && this.#roster.find(name)?.hasten(drainMs)
+    return this.#roster.inTurn(name, async () => {
+      // Stopped here, it would go on with whom we left it to.
+      if (this.retired.aborted) this.#refuseWhenStopping()
       // Whoever asked first has stopped it.
-      if (draining && !this.#find(name)) return { cut: 0 }
-      return { cut: await this.#stop(this.#running(name), drainMs) }
+      if (draining && !this.#roster.find(name)) return { cut: 0 }
+      return { cut: await this.#roster.stop(this.#roster.running(name), drainMs) }
     })
   }
 
   /** Stops and starts a host, by the definition it runs with. */
   restart(name: string, drainMs: number, person = false): Promise<DownReply> {
-    return this.#inTurn(name, async () => {
+    return this.#roster.inTurn(name, async () => {
       this.#refuseWhenStopping()
-      const host = this.#running(name)
-      const cut = await this.#stop(host, drainMs)
+      const host = this.#roster.running(name)
+      const cut = await this.#roster.stop(host, drainMs)
       this.#refuseWhenStopping()
-      await this.#start(host.definition, host.agentSocket, { lazy: false, person })
+      await this.#roster.start(host.definition, host.agentSocket, { lazy: false, person })
       return { cut }
     })
   }
 
   streams(name: string): StreamStatus[] {
-    return this.#running(name).streams()
+    return this.#roster.running(name).streams()
   }
 
   /** @throws DproxyError STREAM_UNKNOWN */
   cut(id: string): void {
     const [name = '', stream = ''] = id.split(':')
-    if (!this.#find(name)?.cut(stream)) throw new DproxyError('STREAM_UNKNOWN', `there is no stream ${id}`)
+    if (!this.#roster.find(name)?.cut(stream))
+      throw new DproxyError('STREAM_UNKNOWN', `there is no stream ${id}`)
   }
 
   /**
@@ -135,7 +186,7 @@ export class Supervisor implements ControlService {
    */
   answer(id: string, answers: readonly string[] | null): void {
     const [name = ''] = id.split(':')
-    if (this.#find(name)?.answer(id, answers)) return
+    if (this.#roster.find(name)?.answer(id, answers)) return
     throw new DproxyError('QUESTION_UNKNOWN', 'nothing like this is being asked any more', {
       hint: 'see: dproxy status',
     })
@@ -156,24 +207,82 @@ export class Supervisor implements ControlService {
 
   /** Drains and stops every host, all at once, those included that are just being started. */
   async shutdown(drainMs: number): Promise<void> {
+    if (this.retired.aborted) {
+      for (const { definition } of this.#roster.all) this.#retirement.hasten(definition.name, drainMs)
+      return
+    }
     this.#stopping = true
-    while (!this.#isEmpty) {
-      const names = Array.from(this.#hosts.values(), ({ definition }) => definition.name)
+    // Whoever wants our place comes too late.
+    this.#retirement.thaw()
+    while (!this.#roster.isEmpty) {
+      const names = this.#roster.all.map(({ definition }) => definition.name)
       await Promise.allSettled(names.map((name) => this.down(name, drainMs)))
-      await Promise.allSettled(this.#changes.values())
+      await this.#roster.changes.settled()
     }
     this.#emptied.abort()
+  }
+
+  running(): Running {
+    return {
+      foreground: this.#options.foreground === true,
+      hosts: this.#roster.all.map((host) => host.running()),
+    }
+  }
+
+  /**
+   * Takes the place of the supervisor that runs, with every host it runs; it lets its streams end for `drainMs`.
+   * @throws DproxyError when that cannot be; it serves on then, and we leave
+   */
+  async takeOver(drainMs: number): Promise<TakeOverReply> {
+    const { succession, log } = this.#options
+    if (!succession || this.#serves)
+      throw new DproxyError('REQUEST_INVALID', 'this supervisor was not started to take the place of another')
+    this.#serves = true
+    let predecessor: Predecessor | undefined
+    try {
+      predecessor = await Predecessor.freeze(succession.control, (host) => this.#roster.holdDown(host))
+      const { all: hosts } = this.#roster
+      const drop = (name: string) => this.down(name, 0)
+      await takePlace(predecessor, { hosts, drop, publish: succession.publish })
+      this.#holdsPlace = true
+      this.#tellHosts()
+      this.#roster.succeed(predecessor)
+      const { pid } = predecessor
+      const draining = await predecessor.retire(drainMs)
+      log.info(null, `took the place of the supervisor with pid ${pid}`)
+      return { pid, draining: draining.filter(({ streams }) => streams > 0) }
+    } catch (failure) {
+      predecessor?.leave()
+      void this.shutdown(0)
+      throw failure
+    }
+  }
+
+  handOver(successor: LineChannel<HandOverOrder, HandOverNews>): void {
+    if (this.#serves) void handOver(this.#retirement, successor, this.#options.info.pid)
+    else successor.close()
+  }
+
+  /** See {@link Containment}. */
+  contain(failure: unknown): boolean {
+    return this.#containment.contain(failure)
+  }
+
+  /** See {@link Containment}. */
+  restore(hosts: RunRecord['hosts']): Promise<void> {
+    return this.#containment.restore(hosts)
   }
 
   /** Ends every drain under way, now and from now on. */
   hurry(): void {
     this.#hurry.abort()
+    for (const { definition } of this.#roster.all) this.#roster.hastenElsewhere(definition.name, 0)
   }
 
   /** Ends the supervisor if it serves nobody `afterMs` from now. */
   leaveIfEmpty(afterMs: number): void {
     setTimeout(() => {
-      if (!this.#isEmpty || this.#stopping) return
+      if (!this.#roster.isEmpty || this.#stopping) return
       // From here on a request to start a host is refused, and its sender starts a new supervisor.
       this.#stopping = true
       this.#emptied.abort()
@@ -187,78 +296,32 @@ export class Supervisor implements ControlService {
 
   async #up({ definition, agent, lazy, person, evenProtected }: UpRequest): Promise<UpReply> {
     this.#refuseWhenStopping()
-    const running = this.#find(definition.name)
-    if (running && sameDefinition(running, definition)) {
+    const running = this.#roster.find(definition.name)
+    if (running && sameDefinition(running.definition, definition)) {
       running.handOver(agent)
       const retried = !lazy && running.status().state !== 'up'
       if (retried) running.retry(person)
       return { action: retried ? 'retried' : 'unchanged' }
     }
-    this.#refuseSharedSocket(definition.name, definition.socket)
+    this.#roster.refuseSharedSocket(definition)
     if (running && !evenProtected) refuseProtected(running)
-    if (running) await this.#stop(running, 0)
-    await this.#start(definition, agent, { lazy, person })
+    if (running) await this.#roster.stop(running, 0)
+    await this.#roster.start(definition, agent, { lazy, person })
     return { action: running ? 'restarted' : 'started' }
   }
 
-  #find(name: string): Host | undefined {
-    return this.#hosts.get(key(name))
+  #onRetired(): void {
+    this.#stopping = true
+    this.#retired.abort()
+    // Whoever is refused finds our successor.
+    this.#left.resolve()
   }
 
-  #running(name: string): Host {
-    const host = this.#find(name)
-    if (host) return host
-    throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, { hint: `start it: dproxy up ${name}` })
-  }
-
-  async #start(definition: HostDefinition, agentSocket: string | null, how: HowToStart): Promise<void> {
-    const cutBefore = this.#cutLately(definition.name)
-    const { env, log } = this.#options
-    const gate = this.#gate
-    const unlocked = this.#unlocked
-    const onChange = () => this.#changed()
-    const host = await Host.start({
-      definition,
-      agentSocket,
-      env,
-      log,
-      gate,
-      unlocked,
-      cutBefore,
-      onChange,
-      ...how,
-    })
-    this.#hosts.set(key(definition.name), host)
+  /** A host has come or gone. */
+  #tellHosts(): void {
     this.#changed()
-  }
-
-  async #stop(host: Host, drainMs: number): Promise<number> {
-    try {
-      const cut = await host.stop(drainMs, this.#hurry.signal)
-      if (cut > 0) this.#cuts.set(key(host.definition.name), { cut, atMs: performance.now() })
-      return cut
-    } finally {
-      this.#hosts.delete(key(host.definition.name))
-      this.#changed()
-    }
-  }
-
-  /** How many streams of a host were cut a moment ago: whoever starts it again must hold clients down. */
-  #cutLately(name: string): number {
-    const { cut = 0, atMs = 0 } = this.#cuts.get(key(name)) ?? {}
-    this.#cuts.delete(key(name))
-    return performance.now() - atMs < CUT_COUNTS_MS ? cut : 0
-  }
-
-  /** Runs `change` after the changes of the same host asked for earlier. */
-  #inTurn<T>(name: string, change: () => Promise<T>): Promise<T> {
-    const before = this.#changes.get(key(name)) ?? Promise.resolve()
-    const mine = before.then(change, change).finally(() => {
-      if (this.#changes.get(key(name)) === mine) this.#changes.delete(key(name))
-      this.leaveIfEmpty(LEAVE_AFTER_MS)
-    })
-    this.#changes.set(key(name), mine)
-    return mine
+    if (!this.holdsPlace) return
+    this.#options.onHosts?.(this.running().hosts.map(asRecorded))
   }
 
   #refuseWhenStopping(): void {
@@ -266,23 +329,16 @@ export class Supervisor implements ControlService {
     throw new DproxyError('SUPERVISOR_DOWN', 'the supervisor is stopping', { hint: 'try again in a moment' })
   }
 
-  #refuseSharedSocket(name: string, socket: string): void {
-    for (const { definition } of this.#hosts.values()) {
-      if (definition.socket !== socket || key(definition.name) === key(name)) continue
-      throw new DproxyError('SOCKET_BUSY', `${socket} is taken: ${definition.name} is served there`, {
-        stage: 'socket',
-        hint: 'give each host its own `socket:`',
-      })
-    }
-  }
-
   #changed(): void {
     for (const listener of this.#watchers) listener()
   }
 }
 
-// Names differ only in case nowhere: two sockets whose names do would be one file on macOS.
-const key = (name: string): string => name.toLowerCase()
+const asRecorded = ({ definition, agent, state }: Running['hosts'][number]) => ({
+  definition,
+  agent,
+  lazy: state === 'idle',
+})
 
 const refuseProtected = (host: Host): void => {
   if (!host.definition.protected) return
@@ -294,6 +350,3 @@ const refuseProtected = (host: Host): void => {
     },
   )
 }
-
-const sameDefinition = (host: Host, definition: HostDefinition): boolean =>
-  JSON.stringify(host.definition) === JSON.stringify(definition)

@@ -65,6 +65,7 @@ export class Desk implements AsyncDisposable {
       readStdin: async () => this.stdin,
       interrupted: this.interrupt.signal,
       onStop: () => undefined,
+      onCrash: () => undefined,
     }
   }
 

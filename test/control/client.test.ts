@@ -22,7 +22,7 @@ test('where nobody listens, no supervisor is running', async () => {
   })
 })
 
-test.for(['0', '2', '1.0', ''])('a supervisor of protocol %j is told apart, and said', async (api) => {
+test.for(['0', '2', '1.0', ''])('a supervisor of protocol %j is told apart, and said [C5]', async (api) => {
   await using dir = await TempDir.create()
   const path = join(dir.path, 'control.sock')
   const headers = `Dproxy-Api: ${api}\r\nDproxy-Version: 9.8.7\r\n`

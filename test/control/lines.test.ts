@@ -97,7 +97,7 @@ test('the log is told as far as it goes, and followed without a gap', async () =
   await until('it is forgotten', () => served.service.followers.size === 0)
 })
 
-test('a log follower that does not read is let go of, and the others go on', async () => {
+test('a log follower that does not read is let go of, and the others go on [C7]', async () => {
   await using served = await Served.start()
   const deaf = connect(served.path)
   deaf.on('error', () => undefined)

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
-import { stat } from 'node:fs/promises'
+import { chmod, stat } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import { execa } from 'execa'
 import { expect, test } from 'vitest'
+import { ownUid } from '../../src/base/paths.js'
 import { until } from '../testbed/until.js'
 import { answers, definition, post, rawly, Served } from './support.js'
 
@@ -38,7 +40,7 @@ test.for<[string, string | Uint8Array]>([
   ],
   ['an array', '[]'],
   ['nothing', ''],
-])('a body with %s is refused with 400 and changes nothing', async ([, body]) => {
+])('a body with %s is refused with 400 and changes nothing [C1]', async ([, body]) => {
   await using served = await Served.start()
   const [answer] = answers(await rawly(served.path, ...post('/v1/hosts/prod/up', body)))
   expect(answer).toMatchObject({ status: 400, body: { ok: false, code: 'REQUEST_INVALID' } })
@@ -46,7 +48,7 @@ test.for<[string, string | Uint8Array]>([
   expect((await served.client.status()).hosts).toEqual([])
 })
 
-test('a body beyond the limit gets its answer whole, whether or not its sender ever stops', async () => {
+test('a body beyond the limit gets its answer whole, whether or not its sender ever stops [C2]', async () => {
   await using served = await Served.start()
   const head = 'POST /v1/hosts/prod/up HTTP/1.1\r\nHost: dproxy\r\nContent-Length: 1000000000\r\n\r\n'
   const megabytes = Array.from({ length: 8 }, () => Buffer.alloc(1024 * 1024, 'x'))
@@ -57,6 +59,29 @@ test('a body beyond the limit gets its answer whole, whether or not its sender e
   expect(performance.now() - started).toBeLessThan(5000)
   const [whole] = answers(await rawly(served.path, ...post('/v1/hosts/prod/up', 'x'.repeat(5_000_000))))
   expect(whole).toMatchObject({ status: 400, body: { code: 'REQUEST_INVALID' } })
+})
+
+test.for([
+  ['a request line', 'GET /v1/status?'],
+  ['a header', 'GET /v1/status HTTP/1.1\r\nHost: dproxy\r\nX-Long: '],
+] as const)('%s without an end is cut off at a limit [C2]', async ([, start]) => {
+  await using served = await Served.start()
+  const socket = connect(served.path)
+  let said = ''
+  socket.setEncoding('latin1').on('data', (text: string) => (said += text))
+  socket.on('error', () => undefined)
+  const closed = new Promise((resolve) => socket.once('close', resolve))
+  socket.write(start)
+  const piece = Buffer.alloc(64 * 1024, 'x')
+  // A gigabyte, if it were taken.
+  for (let pieces = 0; pieces < 16_384 && !socket.destroyed; pieces += 1) {
+    if (!socket.write(piece))
+      await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), closed])
+  }
+  await closed
+  expect(socket.bytesWritten).toBeLessThan(16 * 1024 * 1024)
+  expect(said).toMatch(/^(?:HTTP\/1\.1 431 |$)/u)
+  expect(await served.client.status()).toMatchObject({ schemaVersion: 1 })
 })
 
 test('the host in the path and the one in the body must be the same', async () => {
@@ -103,7 +128,7 @@ test('a failure of the service keeps its code, sentence and next step', async ()
   })
 })
 
-test('a request in pieces of one byte is understood', async () => {
+test('a request in pieces of one byte is understood [C3]', async () => {
   await using served = await Served.start()
   const bytes = Buffer.from(post('/v1/hosts/prod/up', JSON.stringify(up)).join(''))
   const socket = connect(served.path).setNoDelay(true)
@@ -114,7 +139,7 @@ test('a request in pieces of one byte is understood', async () => {
   expect(answers(said)).toMatchObject([{ status: 200, body: { ok: true } }])
 })
 
-test('a thousand requests in one write get a thousand answers in order', async () => {
+test('a thousand requests in one write get a thousand answers in order [C3]', async () => {
   await using served = await Served.start()
   const names = Array.from({ length: 1000 }, (_, index) => `h${index}`)
   const requests = names.map((name, index) => {
@@ -126,7 +151,7 @@ test('a thousand requests in one write get a thousand answers in order', async (
   expect(served.service.asked).toEqual(names.map((down) => ({ down, drainMs: 5000 })))
 })
 
-test('a client that dies in the middle of its request or of its answer harms nobody', async () => {
+test('a client that dies in the middle of its request or of its answer harms nobody [C6]', async () => {
   await using served = await Served.start()
   let open!: () => void
   served.service.gate = new Promise((resolve) => (open = resolve))
@@ -143,7 +168,7 @@ test('a client that dies in the middle of its request or of its answer harms nob
   expect(served.service.asked).toHaveLength(1)
 })
 
-test('500 clients that say nothing keep nobody from being served, and end with the server', async () => {
+test('500 clients that say nothing keep nobody from being served, and end with the server [C7]', async () => {
   await using served = await Served.start()
   const idle = Array.from({ length: 500 }, () => connect(served.path).on('error', () => undefined))
   await Promise.all(idle.map((socket) => once(socket, 'connect')))
@@ -155,7 +180,20 @@ test('500 clients that say nothing keep nobody from being served, and end with t
   expect(performance.now() - started).toBeLessThan(3000)
 })
 
-test('the socket is for its owner alone, and is gone with the server', async () => {
+test.runIf(ownUid() === 0)(
+  'another user cannot connect, not even where the directory is open [C4]',
+  async () => {
+    await using served = await Served.start()
+    const script = `require('net').connect(${JSON.stringify(served.path)}).on('connect', () => console.log('in')).on('error', ({ code }) => console.log(code))`
+    for (const mode of [0o700, 0o755]) {
+      await chmod(dirname(served.path), mode)
+      const asked = await execa(process.execPath, ['-e', script], { uid: 65_534, gid: 65_534, cwd: '/' })
+      expect(asked.stdout).toBe('EACCES')
+    }
+  },
+)
+
+test('the socket is for its owner alone, and is gone with the server [C4]', async () => {
   await using served = await Served.start()
   const found = await stat(served.path)
   expect(found.isSocket()).toBe(true)

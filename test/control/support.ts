@@ -3,13 +3,18 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { DproxyError } from '../../src/base/errors.js'
 import { ControlClient } from '../../src/control/client.js'
+import type { LineChannel } from '../../src/control/line-channel.js'
 import type {
   DownReply,
+  HandOverNews,
+  HandOverOrder,
   HostDefinition,
   HostStatus,
   LogEntry,
+  Running,
   Status,
   StreamStatus,
+  TakeOverReply,
   UpReply,
   UpRequest,
 } from '../../src/control/messages.js'
@@ -21,6 +26,7 @@ export class FakeService implements ControlService {
   readonly asked: unknown[] = []
   hosts: HostStatus[] = []
   readonly logs: LogEntry[] = []
+  readonly successors: LineChannel<HandOverOrder, HandOverNews>[] = []
   readonly watchers = new Set<() => void>()
   readonly followers = new Set<(entry: LogEntry) => void>()
   /** What `up` waits for. */
@@ -72,6 +78,17 @@ export class FakeService implements ControlService {
   }
   async shutdown(drainMs: number): Promise<void> {
     this.asked.push({ shutdown: drainMs })
+  }
+  running(): Running {
+    return { foreground: false, hosts: [] }
+  }
+  async takeOver(drainMs: number): Promise<TakeOverReply> {
+    this.asked.push({ takeOver: drainMs })
+    return { pid: 1, draining: [] }
+  }
+  handOver(successor: LineChannel<HandOverOrder, HandOverNews>): void {
+    this.successors.push(successor)
+    successor.receive((order) => this.asked.push(order))
   }
   change(): void {
     for (const listener of this.watchers) listener()
@@ -181,6 +198,7 @@ export const definition = (name = 'prod'): HostDefinition => ({
   secretStore: 'keychain',
   transport: 'auto',
   connectTimeoutMs: null,
+  lanes: null,
   keepAlive: { intervalMs: null, misses: null },
   protected: false,
   description: null,

@@ -22,12 +22,13 @@ const another = async (world: World, api: string) => {
   return { asked, [Symbol.asyncDispose]: async () => void server.close() }
 }
 
-test('a supervisor of another version is told apart and left alone, until everything is to go down', async () => {
+test('a supervisor of another version is told apart and left alone, until everything is to go down [C5]', async () => {
   for (const api of ['0', '2']) {
     await using world = await World.create()
     await using other = await another(world, api)
     await world.config({ hosts: { prod: { ssh: 'prod.invalid', socket: world.socket('prod') } } })
-    for (const args of [['up', 'prod'], ['status'], ['down', 'prod'], ['restart', '--all'], ['version']]) {
+    const commands = [['up', 'prod'], ['status'], ['down', 'prod'], ['restart', '--all'], ['version']]
+    for (const args of [...commands, ['restart', '--supervisor']]) {
       const refused = await world.dproxy(args)
       expect(refused).toMatchObject({ exitCode: 5, stdout: '' })
       expect(refused.stderr).toContain(
@@ -43,7 +44,7 @@ test('a supervisor of another version is told apart and left alone, until everyt
   }
 })
 
-test('an older supervisor that does not understand a request is named as what it is', async () => {
+test('an older supervisor that does not understand a request is named as what it is [C5]', async () => {
   await using world = await World.create()
   await mkdir(dirname(world.controlSocket), { mode: 0o700 })
   const supervisor = {
@@ -73,6 +74,10 @@ test('an older supervisor that does not understand a request is named as what it
     expect(refused.stderr).toContain(
       'the running supervisor is dproxy 0.0.1 and does not understand this command',
     )
+    const renewed = await world.dproxy(['restart', '--supervisor'])
+    expect(renewed).toMatchObject({ exitCode: 5, stdout: '' })
+    expect(renewed.stderr).toContain('the running supervisor is too old to hand its hosts over')
+    expect(renewed.stderr).toContain('next: stop it, then start your hosts again: dproxy down --all')
     expect((await world.dproxy(['status'])).stderr).toContain('note: the running supervisor is dproxy 0.0.1')
   } finally {
     server.closeAllConnections()

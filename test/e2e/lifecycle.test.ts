@@ -5,10 +5,11 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { expect, test } from 'vitest'
+import { ControlClient } from '../../src/control/client.js'
 import { LogEntry, Status } from '../../src/control/messages.js'
 import { World } from '../testbed/cli.js'
 import { IMAGE } from '../testbed/image.js'
-import { isAlive } from '../testbed/processes.js'
+import { isAlive, openFiles, residentBytes } from '../testbed/processes.js'
 import { until } from '../testbed/until.js'
 import { describeOurs, DPROXY, must, stands, statusOf, supervisors } from './lifecycle.js'
 
@@ -95,7 +96,7 @@ describeOurs('hosts come up, are told of, and go down', (hosts) => {
       expect(told.stdout).not.toContain(line)
   })
 
-  test('up twice is harmless, and a changed definition restarts that host alone', async () => {
+  test('up twice is harmless, and a changed definition restarts that host alone [L3]', async () => {
     await using world = await withBoth()
     await must(world, ['up', '--all'])
     const before = await statusOf(world)
@@ -294,12 +295,16 @@ describeOurs('hosts come up, are told of, and go down', (hosts) => {
     expect((await statusOf(world)).hosts.map(({ state }) => state)).toEqual(['up', 'up'])
   })
 
-  test('a supervisor killed with -9 leaves nothing in the way of the next', async () => {
+  test('a supervisor killed with -9 leaves nothing in the way of the next [L2]', async () => {
     await using world = await withBoth()
-    await must(world, ['up', 'prod'])
+    const { prod, staging } = hosts()
+    const throughSsh = { ...world.entry('staging', staging), transport: 'openssh' }
+    await world.config({ hosts: { prod: world.entry('prod', prod), staging: throughSsh } })
+    await must(world, ['up', '--all'])
     const [first] = supervisors(world)
+    expect(world.processes().length).toBeGreaterThan(1)
     process.kill(first!, 'SIGKILL')
-    await until('it is gone', () => !isAlive(first!))
+    await until('it is gone, and the ssh it had with it', () => world.processes().length === 0)
     expect([stands(world), stands(world, 'prod')]).toEqual([true, true])
     expect(await statusOf(world)).toMatchObject({ supervisor: null, hosts: [{ state: 'stopped' }, {}] })
     expect(await world.docker('prod', ['ps'])).not.toMatchObject({ exitCode: 0 })
@@ -309,6 +314,31 @@ describeOurs('hosts come up, are told of, and go down', (hosts) => {
     await must(world, ['down', '--all'])
     await until('nothing runs', () => world.processes().length === 0)
     expect([stands(world), stands(world, 'prod')]).toEqual([false, false])
+  })
+
+  test('a host that goes up and down fifty times costs its supervisor nothing [L5]', async () => {
+    await using world = await withBoth()
+    await must(world, ['up', '--all'])
+    const [pid] = supervisors(world)
+    const control = new ControlClient(world.controlSocket)
+    const { hosts: running } = await control.running()
+    const { definition } = running.find((host) => host.definition.name === 'prod')!
+    const cycle = async (transport: 'ssh2' | 'openssh') => {
+      const request = { agent: null, lazy: false, person: false, evenProtected: true }
+      await control.up({ definition: { ...definition, transport }, ...request })
+      expect(await world.docker('prod', ['version'])).toMatchObject({ exitCode: 0 })
+      // The client's end is on its way: nothing is cut.
+      await control.down('prod', 5000)
+    }
+    for (let times = 0; times < 10; times += 1) await cycle('ssh2')
+    for (let times = 0; times < 3; times += 1) await cycle('openssh')
+    const before = { files: openFiles(pid!), bytes: residentBytes(pid!), processes: world.processes().length }
+    for (let times = 0; times < 45; times += 1) await cycle('ssh2')
+    for (let times = 0; times < 5; times += 1) await cycle('openssh')
+    await until('its descriptors are closed', () => openFiles(pid!) <= before.files)
+    expect(world.processes()).toHaveLength(before.processes)
+    expect(residentBytes(pid!) - before.bytes).toBeLessThan(32 * 1024 * 1024)
+    expect((await statusOf(world, 'staging')).hosts[0]?.state).toBe('up')
   })
 
   test('up right after the last host went finds or starts a supervisor, whenever it comes', async () => {
@@ -364,7 +394,7 @@ describeOurs('hosts are stopped under load', (hosts) => {
     return { logs, remove }
   }
 
-  test('down while a stream is open waits for the drain, then cuts it: the client fails', async () => {
+  test('down while a stream is open waits for the drain, then cuts it: the client fails [L4]', async () => {
     await using scene = await following()
     const { world, logs, remove } = scene
     const started = performance.now()
@@ -376,7 +406,20 @@ describeOurs('hosts are stopped under load', (hosts) => {
     await remove()
   })
 
-  test('a supervisor told to end drains first; told again, it ends at once', async () => {
+  test('down without a drain fails the client within a second [L4]', async () => {
+    await using scene = await following()
+    const { world, logs, remove } = scene
+    const control = new ControlClient(world.controlSocket)
+    const ended = logs.then(({ exitCode }) => ({ exitCode, atMs: performance.now() }))
+    const started = performance.now()
+    expect(await control.down('prod', 0)).toEqual({ cut: 1 })
+    const { exitCode, atMs } = await ended
+    expect(exitCode).not.toBe(0)
+    expect(atMs - started).toBeLessThan(1000)
+    await remove()
+  })
+
+  test('a supervisor told to end drains first; told again, it ends at once [L1]', async () => {
     for (const signals of [1, 2]) {
       await using scene = await following()
       const { world, logs, remove } = scene
@@ -401,7 +444,7 @@ describeOurs('hosts are stopped under load', (hosts) => {
     }
   })
 
-  test('in the foreground, SIGINT ends with 130 and SIGTERM with 0; a second one is immediate', async () => {
+  test('in the foreground, SIGINT ends with 130 and SIGTERM with 0; a second one is immediate [L1]', async () => {
     for (const [signal, code] of [
       ['SIGINT', 130],
       ['SIGTERM', 0],

@@ -115,5 +115,5 @@ export const follow = async (socketPath: string) => {
   const gone = once(asked, 'close')
   const [response] = (await once(asked, 'response')) as [IncomingMessage]
   response.on('error', () => undefined).resume()
-  return { gone }
+  return { gone, leave: () => void asked.destroy() }
 }

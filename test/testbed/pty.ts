@@ -53,6 +53,11 @@ export class Pty implements AsyncDisposable {
     return found
   }
 
+  /** Closes the terminal's window: the system hangs up on what runs in it. */
+  hangUp(): void {
+    this.#script.kill('SIGKILL')
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#script.kill('SIGKILL')
     await this.exitCode

@@ -33,7 +33,7 @@ export const upInForeground = async (
   let code: ExitCode = 0
   let wanted = hosts.length
   let stopping = false
-  const { env, version, pid } = io
+  const { env, version, pid, onCrash } = io
   const onStop = (listener: () => void) =>
     io.onStop((signal) => {
       stopping = true
@@ -62,7 +62,7 @@ export const upInForeground = async (
     endIfAllFailed()
   }
   try {
-    await runSupervisor({ env, version, pid, log, onStop, onReady })
+    await runSupervisor({ env, version, pid, log, onStop, onReady, onCrash, foreground: true })
   } catch (failure) {
     if (asDproxyError(failure).code !== 'SOCKET_BUSY') throw failure
     throw new DproxyError('SUPERVISOR_FAILED', 'a supervisor runs in the background already', {

@@ -1,6 +1,6 @@
 import type { ControlClient } from '../../control/client.js'
 import type { HostState, HostStatus, UpReply } from '../../control/messages.js'
-import { DproxyError, isErrorCode } from '../../base/errors.js'
+import { asDproxyError, DproxyError, isErrorCode } from '../../base/errors.js'
 
 /** What became of one host that `up` asked for. */
 export interface Outcome {
@@ -63,8 +63,10 @@ const SETTLED: ReadonlySet<HostState> = new Set(['up', 'failed', 'retrying', 'st
 async function* watchUnlessStopped(client: ControlClient, signal: AbortSignal) {
   try {
     yield* client.watch(signal)
+    // Another supervisor may have taken the place of the one that we watched.
+    if (!signal.aborted) yield* client.watch(signal)
   } catch (failure) {
-    if (!signal.aborted) throw failure
+    if (!signal.aborted && asDproxyError(failure).code !== 'SUPERVISOR_DOWN') throw failure
   }
 }
 

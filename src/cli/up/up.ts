@@ -9,7 +9,8 @@ import { noteVersion, statusNow } from '../hosts.js'
 import type { Io } from '../io.js'
 import { failureText, paintFor, widthOf } from '../paint.js'
 import { statusTable } from '../status-view.js'
-import { ensureSupervisor, untilGoneIfEmpty } from '../supervisor-process.js'
+import { noteLastWords } from '../last-words.js'
+import { controlClient, ensureSupervisor, untilGoneIfEmpty } from '../supervisor-process.js'
 import { chooseHosts } from './hosts.js'
 import { upInForeground } from './foreground.js'
 import { Questioner } from '../questions.js'
@@ -51,6 +52,7 @@ export const up: Command = {
 /** Brings hosts up and shows it; resolves with the exit code. */
 export const bringUp = async (hosts: readonly Host[], words: Words, io: Io): Promise<ExitCode> => {
   const outcomes = new Map<string, Outcome>()
+  await noteLastWords(await statusNow(controlClient(io)), words, io)
   const client = await ensureSupervisor(io)
   await askForAll(hosts, outcomes, client, words, io)
   if (waits(words)) await showTheWay(hosts, outcomes, client, words, io)

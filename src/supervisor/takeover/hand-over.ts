@@ -1,0 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { LineChannel } from '../../control/line-channel.js'
+import type { HandOverNews, HandOverOrder, Running, TakeOverReply } from '../../control/messages.js'
+import { deferred } from '../../base/deferred.js'
+import { asDproxyError, DproxyError } from '../../base/errors.js'
+import { failureOf } from '../failure.js'
+
+/** A supervisor that another one takes the place of. */
+export interface Retiring {
+  /**
+   * Starts and stops no host until `thaw`. `onCut` hears of streams that end before their work is done, before
+   * their clients do.
+   * @throws DproxyError when nobody may take its place now
+   */
+  freeze(onCut: (host: string) => void): Promise<Running>
+  thaw(): void
+  /** Accepts its last clients, and leaves its place. @throws DproxyError when it does not */
+  retire(): Promise<TakeOverReply['draining']>
+  /** Lets the streams end for `drainMs`, cuts the rest, and is done. */
+  finish(drainMs: number, onDrained: (host: string) => void): Promise<void>
+  /** The streams of a host have no more than `drainMs` left. */
+  hasten(host: string, drainMs: number): void
+}
+
+// Renaming sockets takes milliseconds. A successor that takes longer hangs, and our hosts are not to hang with it.
+const FROZEN_AT_MOST_MS = 10_000
+
+/**
+ * Hands everything over to `successor`, up to the last stream; or goes on as before when the successor is gone
+ * before it has said that the sockets are its own. Never rejects.
+ */
+export const handOver = async (
+  retiring: Retiring,
+  successor: LineChannel<HandOverOrder, HandOverNews>,
+  pid: number,
+): Promise<void> => {
+  const order = deferred<number | undefined>()
+  successor.receive((message) => {
+    if (message.do === 'retire') order.resolve(message.drainMs)
+    else retiring.hasten(message.host, message.drainMs)
+  })
+  void successor.closed.then(() => order.resolve(undefined))
+  const refuse = (failure: unknown) => successor.send({ is: 'refused', ...failureOf(asDproxyError(failure)) })
+  try {
+    const running = await retiring.freeze((host) => successor.send({ is: 'cut', host }))
+    successor.send({ is: 'frozen', pid, running })
+  } catch (failure) {
+    refuse(failure)
+    return successor.close()
+  }
+  try {
+    const drainMs = await orLate(order.promise)
+    if (drainMs === undefined) return retiring.thaw()
+    const draining = await retiring.retire()
+    successor.send({ is: 'retired', draining })
+    await retiring.finish(drainMs, (host) => successor.send({ is: 'drained', host }))
+  } catch (failure) {
+    retiring.thaw()
+    refuse(failure)
+  } finally {
+    successor.close()
+  }
+}
+
+const orLate = async <T>(work: Promise<T>): Promise<T> => {
+  const done = new AbortController()
+  const late = sleep(FROZEN_AT_MOST_MS, undefined, { signal: done.signal }).then(() => {
+    throw new DproxyError('SUPERVISOR_FAILED', 'the new supervisor did not take the sockets in time')
+  })
+  late.catch(() => undefined)
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    done.abort()
+  }
+}
