@@ -96,7 +96,8 @@ export class Roster {
     try {
       const cut = await host.stop(drainMs, this.#options.hurry)
       await elsewhere
-      if (cut > 0) this.#noteCut(name, cut)
+      // A link that was lost during the drain has cut streams before we could.
+      if (cut > 0 || host.running().cutLately) this.#noteCut(name, Math.max(cut, 1))
       return cut
     } finally {
       this.drop(host)

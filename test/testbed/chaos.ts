@@ -171,6 +171,7 @@ export class Line {
       await sleepUntil(dueMs)
       for (let at = 0; at < piece.bytes.length;) {
         await this.#lifted()
+        if (to.destroyed) throw new Error('who it is for has left')
         const { slice, rate, flipAt, limit } = this.#faults
         const most = Math.min(slice, limit - carried, rate === Number.POSITIVE_INFINITY ? slice : rate / 50)
         if (most <= 0) throw new Error('the limit is reached')

@@ -22,6 +22,13 @@ export const isAlive = (pid: number): boolean => {
   return state !== undefined && state !== 'Z' && state !== 'X'
 }
 
+/** The process that started it, or has adopted it since. */
+export const parentOf = (pid: number): number => {
+  const parent = statOf(pid)?.parent
+  if (parent === undefined) throw new Error(`process ${pid} is gone`)
+  return parent
+}
+
 /** Resident memory, bytes. */
 export const residentBytes = (pid: number): number => {
   const kib = /^VmRSS:\s+(\d+) kB$/mu.exec(read(pid, 'status'))?.[1]
