@@ -7,14 +7,13 @@ import { unless, within } from '../base/timeout.js'
 import { ChannelStream, type ChannelHost } from './channel-stream.js'
 import { cannotGoOn, cannotOpen, reasonOf, textOf, type RemoteProbe } from './engine/cannot-open.js'
 import { probeRemoteSocket } from './engine/probe-remote-socket.js'
+import { IdleCuts } from './idle/cuts.js'
+import type { IdleWatch } from './idle/watch.js'
 import { lostBecause, silentFor } from './lost.js'
-import { ping } from './ping.js'
+import { ping, softwareOf } from './ping.js'
 import { Complaint, ExecRefused, type RawLane, type RemoteCommand } from './raw-lane.js'
+import { SocketRoom } from './socket-room.js'
 import type { Resolved } from './target.js'
-
-// ssh2 ignores that the TCP socket is full and queues up to 2 MiB a stream in memory, in front of every other
-// stream of the host. Above this many queued bytes, writers wait for the socket.
-const SOCKET_QUEUE_BYTES = 128 * 1024
 
 // How long the answer to "what is wrong with the remote socket?" is good for, so that a hundred clients of a
 // stopped engine do not start a hundred remote commands.
@@ -30,7 +29,8 @@ export class Lane implements RawLane, ChannelHost {
   readonly #socket: Duplex
   readonly #lost = new AbortController()
   readonly #streams = new Set<ChannelStream>()
-  readonly #writers: (() => void)[] = []
+  readonly #room: SocketRoom
+  readonly #idle: IdleCuts
   #probe: { readonly at: number; readonly result: Promise<RemoteProbe> } | undefined
   #rttMs: number | null = null
   #lastHeardMs = performance.now()
@@ -45,8 +45,14 @@ export class Lane implements RawLane, ChannelHost {
     this.resolved = resolved
     this.#client = client
     this.#socket = socket
+    this.#room = new SocketRoom(socket)
+    this.#idle = new IdleCuts({
+      resolved,
+      software: () => softwareOf(client),
+      rttMs: () => this.#rttMs,
+      answer: () => ping(client),
+    })
     setMaxListeners(0, this.lost) // one for each stream being opened
-    socket.on('drain', () => this.#onDrain())
     socket.on('data', () => {
       this.#lastHeardMs = performance.now()
     })
@@ -75,7 +81,8 @@ export class Lane implements RawLane, ChannelHost {
   }
 
   get openStreams(): number {
-    return this.#streams.size
+    // A part of the set for as long as it is open.
+    return [...this.#streams].filter((stream) => stream !== this.#idle.canary).length
   }
 
   get connectTimeoutMs(): number {
@@ -97,11 +104,9 @@ export class Lane implements RawLane, ChannelHost {
     signal.throwIfAborted()
     this.lost.throwIfAborted()
     const over = [signal, this.lost]
+    this.#idle.beforeStream()
     try {
-      const stream = await unless(
-        over,
-        this.#openChannel((taken) => this.#client.openssh_forwardOutStreamLocal(path, taken), signal),
-      )
+      const stream = await unless(over, this.#openStreamLocal(path, signal))
       this.lost.throwIfAborted()
       return stream
     } catch (failure) {
@@ -155,7 +160,7 @@ export class Lane implements RawLane, ChannelHost {
       const stream = await unless([signal, this.lost], this.#openChannel(start, signal))
       this.lost.throwIfAborted()
       stream.once('close', () => exit.resolve(null))
-      return { stream, exit: exit.promise, complaint: complaint.read }
+      return { stream, exit: exit.promise, complaint: complaint.read, onComplaint: complaint.listen }
     } catch (failure) {
       signal.throwIfAborted()
       this.lost.throwIfAborted()
@@ -164,11 +169,25 @@ export class Lane implements RawLane, ChannelHost {
     }
   }
 
-  #openChannel(open: (taken: Taken) => unknown, signal: AbortSignal): Promise<ChannelStream> {
+  /** Keeps an idle stream to `path`, in which the server shows whether it cuts such; see {@link IdleCuts}. */
+  keepCanary(path: string): void {
+    this.#idle.keepCanary((watch) => this.#openStreamLocal(path, this.lost, watch))
+  }
+
+  #openStreamLocal(path: string, signal: AbortSignal, watch?: IdleWatch): Promise<ChannelStream> {
+    const open = (taken: Taken) => this.#client.openssh_forwardOutStreamLocal(path, taken)
+    return this.#openChannel(open, signal, watch)
+  }
+
+  #openChannel(
+    open: (taken: Taken) => unknown,
+    signal: AbortSignal,
+    watch?: IdleWatch,
+  ): Promise<ChannelStream> {
     return new Promise((resolve, reject) => {
       open((failure, channel) => {
         if (failure) return reject(failure)
-        const stream = new ChannelStream(channel, this)
+        const stream = new ChannelStream(channel, this, watch ?? this.#idle.watch(channel.type))
         // Whoever gets the stream listens for itself; until then an 'error' event would end the process.
         stream.on('error', ignore)
         this.#streams.add(stream)
@@ -203,16 +222,11 @@ export class Lane implements RawLane, ChannelHost {
   }
 
   whenRoom(then: () => void): void {
-    if (this.#socket.writableLength <= SOCKET_QUEUE_BYTES) then()
-    else this.#writers.push(then)
+    this.#room.whenRoom(then)
   }
 
   forget(stream: ChannelStream): void {
     this.#streams.delete(stream)
-  }
-
-  #onDrain(): void {
-    for (const then of this.#writers.splice(0)) then()
   }
 
   #lose(said: string | Error): void {
@@ -225,7 +239,7 @@ export class Lane implements RawLane, ChannelHost {
     this.#lost.abort(error)
     for (const stream of this.#streams) stream.destroy(error)
     this.#streams.clear()
-    this.#writers.length = 0
+    this.#room.forget()
     // The disconnect message of a polite close is already with the kernel or never gets there.
     this.#socket.end(() => this.#socket.destroy())
     setTimeout(() => this.#socket.destroy(), 1000).unref()

@@ -1,10 +1,15 @@
 import type { Client } from 'ssh2'
 
-/** The two private members of ssh2 1.17's client that sending a global request with a reply takes. */
+/** The private members of ssh2 1.17's client: two that sending a global request with a reply takes, and a name. */
 interface Internals {
   readonly _callbacks: ((refused: boolean | Error) => void)[]
   readonly _protocol: { ping(): void }
+  readonly _remoteVer: string | undefined
 }
+
+/** What the server says it runs (RFC 4253 section 4.2), as `OpenSSH_9.2p1`; null before it has said so. */
+export const softwareOf = (client: Client): string | null =>
+  (client as unknown as Internals)._remoteVer ?? null
 
 /**
  * Sends keepalive@openssh.com and resolves with the round trip in milliseconds; a refusal is an answer too.

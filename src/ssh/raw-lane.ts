@@ -20,6 +20,11 @@ export interface RawLane {
    */
   openStream(path: string, signal: AbortSignal): Promise<Duplex>
   /**
+   * Keeps one idle stream to `path` from now on, which counts for nothing: it shows whether the server cuts streams
+   * through which nothing goes. To be called before the first client's stream.
+   */
+  keepCanary?(path: string): void
+  /**
    * Runs a command. No shell string is ever built from config: what differs goes to its input.
    * @throws ExecRefused, or DproxyError LINK_LOST
    */
@@ -32,10 +37,12 @@ export interface RawLane {
 export interface RemoteCommand {
   /** Its input and output. That it ends says nothing of how the command did. */
   readonly stream: Duplex
-  /** How it ended: its exit code, or the name of the signal that ended it, or null when the server never said. */
+  /** How it ended: its exit code, or the signal that ended it (`SIGKILL`), or null when the server never said. */
   readonly exit: Promise<number | string | null>
   /** The last that it said on its error output, at most 4 KiB; not cleaned. */
   readonly complaint: () => string
+  /** `hear` is called whenever it has said more there. */
+  readonly onComplaint: (hear: () => void) => void
 }
 
 /** The server runs no command for us: it opens no session (any more), or does not start the command. */
@@ -52,12 +59,18 @@ export class ExecRefused extends Error {
 /** Keeps the end of what is said. */
 export class Complaint {
   #said = ''
+  #listener: () => void = () => undefined
 
   readonly hear = (bytes: Buffer): void => {
     this.#said = (this.#said + bytes.toString('utf8')).slice(-LONGEST_COMPLAINT)
+    this.#listener()
   }
 
   readonly read = (): string => this.#said
+
+  readonly listen = (hear: () => void): void => {
+    this.#listener = hear
+  }
 }
 
 const LONGEST_COMPLAINT = 4096

@@ -92,7 +92,7 @@ describeOurs(HOST_PARTS, 'two gigabytes through one host', () => {
   })
 
   test(
-    'a reader that is stuck stops only itself, costs little memory, and still gets every byte',
+    'a reader that is stuck stops only itself, costs little memory, and still gets every byte [T10]',
     { timeout: LIMIT_MS },
     async () => {
       const hash = createHash('sha256')

@@ -48,7 +48,7 @@ describeOurs(HOST_PARTS, 'a crowd of clients on one host', () => {
     expect(answers.filter((answer) => answer.endsWith('\r\n\r\nOK'))).toHaveLength(500)
   })
 
-  test('300 clients held open at the same time each have a stream, and none is left after', async () => {
+  test('300 clients held open at the same time each have a stream, and none is left after [T12]', async () => {
     const clients = await Promise.all(Array.from({ length: 300 }, () => hold(world.socket('prod'))))
     try {
       expect(await openStreams()).toBe(300)
@@ -58,7 +58,7 @@ describeOurs(HOST_PARTS, 'a crowd of clients on one host', () => {
     await until('every stream is gone', async () => (await openStreams()) === 0)
   })
 
-  test('after 10,000 connections nothing is left of them', { timeout: 120_000 }, async () => {
+  test('after 10,000 connections nothing is left of them [T9]', { timeout: 120_000 }, async () => {
     const { pid } = (await status()).supervisor!
     await many(4000)
     await until('every stream is gone', async () => (await openStreams()) === 0)

@@ -41,7 +41,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     return { lane, engines: clients, client, path, open: () => lane.openStream(path, never) }
   }
 
-  test('lets the engine answer after the client has ended, whole', async () => {
+  test('lets the engine answer after the client has ended, whole [T1]', async () => {
     await using scope = new Scope()
     const { open, lane, client, engines } = await start(scope, (engine) => {
       void all(engine).then(async (received) => {
@@ -58,7 +58,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     await nothingIsLeft(lane, client, engines)
   })
 
-  test('lets the client go on sending after the engine has ended', async () => {
+  test('lets the client go on sending after the engine has ended [T2]', async () => {
     await using scope = new Scope()
     let received: Promise<Buffer> | undefined
     const { open, lane, client, engines } = await start(scope, (engine) => {
@@ -100,7 +100,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     await nothingIsLeft(lane, client, engines)
   })
 
-  test('drops what is written to an engine that has closed, and still delivers what it sent', async () => {
+  test('drops what is written to an engine that has closed, and still delivers what it sent [T7]', async () => {
     await using scope = new Scope()
     const answer = randomBytes(MEGABYTE)
     const { open, lane, client, engines } = await start(scope, (engine) => {
@@ -139,7 +139,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     expect(piece.length).toBeGreaterThan(0)
   })
 
-  test('calls every write back, also those on a stream that is closed meanwhile', async () => {
+  test('calls every write back, also those on a stream that is closed meanwhile [T7]', async () => {
     await using scope = new Scope()
     const { open } = await start(scope, (engine) => engine.pause())
     const stream = await open()
@@ -156,7 +156,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     expect(late).toMatchObject({ code: 'ERR_STREAM_DESTROYED' })
   })
 
-  test('bounds what it holds for a reader who stands still, and serves the others', async () => {
+  test('bounds what it holds for a reader who stands still, and serves the others [T10]', async () => {
     await using scope = new Scope()
     let poured = 0
     const { open } = await start(scope, (engine) => {
@@ -200,7 +200,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     await nothingIsLeft(lane, client, engines)
   })
 
-  test('carries 300 streams at once though the server allows two sessions', async () => {
+  test('carries 300 streams at once though the server allows two sessions [T12]', async () => {
     await using scope = new Scope()
     await using narrow = await Sshd.start({ hostKeyTypes: ['ed25519'], options: ['MaxSessions 2'] })
     const { open, lane, client, engines } = await start(scope, (engine) => engine.pipe(engine), narrow)
@@ -214,7 +214,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     await nothingIsLeft(lane, client, engines)
   })
 
-  test('survives new keys every megabyte, in both directions at once', { timeout: 60_000 }, async () => {
+  test('survives new keys every megabyte, in both directions at once [T8]', { timeout: 60_000 }, async () => {
     await using scope = new Scope()
     await using rekeying = await Sshd.start({ hostKeyTypes: ['ed25519'], options: ['RekeyLimit 1M'] })
     const down = randomBytes(40 * MEGABYTE)
@@ -267,7 +267,7 @@ describeWith(['sshd'], 'a lane to a real server', () => {
     await nothingIsLeft(lane, client, engines)
   })
 
-  test('closed: its streams fail, new ones and pings are refused, nothing hangs', async () => {
+  test('closed: its streams fail, new ones and pings are refused, nothing hangs [T7]', async () => {
     await using scope = new Scope()
     const { lane, open, engines } = await start(scope, (engine) => engine.pipe(engine))
     const stream: Duplex = await open()

@@ -116,7 +116,7 @@ describeWith(['sshd'], 'the loss of a connection', () => {
         near?.write(Buffer.alloc(64, 7))
       },
     ],
-  ])('is an error for every stream and a clean end for none: %s', async (_, strike) => {
+  ])('is an error for every stream and a clean end for none: %s [T6]', async (_, strike) => {
     await using scope = new Scope()
     const started = await start(scope)
     const { lane, path, engines } = started

@@ -34,14 +34,16 @@ interface PackageJson {
 const packageJson = (path: string): PackageJson =>
   JSON.parse(readFileSync(join(import.meta.dirname, '../..', path), 'utf8')) as PackageJson
 
-test('ssh2 still has the two private members that a ping takes, in the version it is pinned to', async () => {
+test('ssh2 still has the private members that are used here, in the version it is pinned to', async () => {
   await using scope = new Scope()
   const client = (await logIn(scope)) as unknown as {
     _callbacks: unknown
     _protocol: { ping: unknown }
+    _remoteVer: unknown
   }
   expect(client._callbacks).toEqual([])
   expect(client._protocol.ping).toBeTypeOf('function')
+  expect(client._remoteVer).toMatch(/^ssh2js/u)
   const installed = packageJson('node_modules/ssh2/package.json').version
   expect(packageJson('package.json').dependencies?.ssh2).toBe(installed)
 })

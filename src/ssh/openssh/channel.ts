@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import { deferred } from '../../base/deferred.js'
+import type { IdleWatch } from '../idle/watch.js'
 import { MESSAGE, type Body, type Field } from './messages.js'
 import { Pace } from './pace.js'
 
@@ -33,7 +34,8 @@ const UNANSWERED_MS = 1000
 
 /**
  * One SSH channel (RFC 4254 section 5) as a stream that keeps Node's contract. Its end is always the server's
- * word: it ends cleanly when the server said so, and only then. Once the server has closed the channel, what is
+ * word: it ends cleanly when the server said so, and only then; and not when the server did so of its own accord
+ * (see {@link IdleWatch}). Once the server has closed the channel, what is
  * still written is dropped, as a socket whose peer has left would drop it; what was received is delivered.
  */
 export class Channel extends Duplex {
@@ -41,6 +43,7 @@ export class Channel extends Duplex {
   readonly id: number
   readonly window: number
   readonly #host: ChannelHost
+  readonly #watch: IdleWatch
   readonly #remoteId: number
   readonly #maxPacket: number
   readonly #pace: Pace
@@ -63,10 +66,13 @@ export class Channel extends Duplex {
   /** Hears what a command says on its error output. */
   onComplaint: ((bytes: Buffer) => void) | undefined
 
-  constructor(host: ChannelHost, opened: Opened) {
+  constructor(host: ChannelHost, opened: Opened, watch: IdleWatch) {
     const { type, id, remoteId, window, remoteWindow, remoteMaxPacket } = opened
-    super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024 })
+    // How a command ended is told after its output and its input have: only the server closes its channel then.
+    const autoDestroy = type !== 'session'
+    super({ readableHighWaterMark: 64 * 1024, writableHighWaterMark: 64 * 1024, autoDestroy })
     this.#host = host
+    this.#watch = watch
     this.type = type
     this.id = id
     this.window = window
@@ -110,7 +116,10 @@ export class Channel extends Duplex {
   }
 
   override _final(done: Callback): void {
-    if (!this.#closeReceived) this.#send(MESSAGE.eof)
+    if (!this.#closeReceived) {
+      this.#watch.endSent()
+      this.#send(MESSAGE.eof)
+    }
     done()
   }
 
@@ -123,6 +132,7 @@ export class Channel extends Duplex {
 
   onData(bytes: Buffer): void {
     if (this.destroyed || this.#ended) return
+    this.#watch.received()
     this.#owed -= bytes.length
     this.#untold += bytes.length
     if (this.#owed < 0) return void this.destroy(new Error('the server sent more than it was allowed to'))
@@ -144,7 +154,7 @@ export class Channel extends Duplex {
   onEnd(): void {
     if (this.destroyed || this.#ended) return
     this.#ended = true
-    this.push(null)
+    this.#watch.ended((cut) => (cut ? this.destroy(cut) : this.push(null)))
   }
 
   onRoom(bytes: number): void {
@@ -162,11 +172,12 @@ export class Channel extends Duplex {
     if (body.boolean() && !this.#closeSent) this.#send(MESSAGE.failure)
     // RFC 4254 section 6.10.
     if (name === 'exit-status') this.#exit.resolve(body.uint32())
-    if (name === 'exit-signal') this.#exit.resolve(body.name())
+    if (name === 'exit-signal') this.#exit.resolve(`SIG${body.name()}`)
   }
 
   onClosed(): void {
     this.#closeReceived = true
+    this.#watch.closed()
     this.#close()
     this.#host.closed(this)
     if (this.destroyed) return
@@ -202,6 +213,7 @@ export class Channel extends Duplex {
       const length = Math.min(this.#rest.length, this.#room, this.#pace.room, this.#maxPacket)
       if (length <= 0) return this.#waitForRoom()
       this.#send(MESSAGE.data, this.#rest.subarray(0, length))
+      this.#watch.sent()
       this.#rest = this.#rest.subarray(length)
       this.#room -= length
       this.#pace.sent(length)

@@ -1,3 +1,5 @@
+import type { IdleCuts } from '../idle/cuts.js'
+import type { IdleWatch } from '../idle/watch.js'
 import type { Carrier } from './carrier.js'
 import { Channel, type ChannelHost } from './channel.js'
 import { MESSAGE, type Body, type Field } from './messages.js'
@@ -21,6 +23,7 @@ export class OpenRefused extends Error {
 interface Opening {
   readonly type: string
   readonly window: number
+  readonly watch: IdleWatch | undefined
   readonly signal: AbortSignal
   readonly resolve: (channel: Channel) => void
   readonly reject: (failure: unknown) => void
@@ -35,20 +38,28 @@ export class Channels implements ChannelHost {
   readonly #live = new Set<Channel>()
   readonly #windows = new Windows()
   readonly #onHeard: () => void
+  readonly #idle: IdleCuts
   #lastId = 0
   #refused = 0
   #heard = 0
   #failure: Error | undefined
 
   /** `onHeard`: a message from the server came in; `onEnd`: no more will. */
-  constructor(carrier: Carrier, onHeard: () => void, onEnd: (why: Error | undefined) => void) {
+  constructor(
+    carrier: Carrier,
+    idle: IdleCuts,
+    onHeard: () => void,
+    onEnd: (why: Error | undefined) => void,
+  ) {
     this.#carrier = carrier
+    this.#idle = idle
     this.#onHeard = onHeard
     carrier.listen((type, body) => this.#onMessage(type, body), onEnd)
   }
 
   get openStreams(): number {
-    return [...this.#live].filter(({ type }) => type !== SESSION).length
+    return [...this.#live].filter((channel) => channel.type !== SESSION && channel !== this.#idle.canary)
+      .length
   }
 
   /** How many channels the server has refused to open. */
@@ -61,11 +72,26 @@ export class Channels implements ChannelHost {
    * @throws OpenRefused, or why the connection ended
    */
   open(type: string, signal: AbortSignal, ...fields: Field[]): Promise<Channel> {
+    return this.#open(type, undefined, signal, fields)
+  }
+
+  /** Opens a stream to the Unix socket `path` there; see {@link Channels.open}. `watch`: who watches it instead. */
+  openStreamLocal(path: string, signal: AbortSignal, watch?: IdleWatch): Promise<Channel> {
+    // openssh-portable, PROTOCOL section 2.4: the path, and two fields that are reserved.
+    return this.#open('direct-streamlocal@openssh.com', watch, signal, [path, '', 0])
+  }
+
+  #open(
+    type: string,
+    watch: IdleWatch | undefined,
+    signal: AbortSignal,
+    fields: readonly Field[],
+  ): Promise<Channel> {
     return new Promise((resolve, reject) => {
       if (this.#failure) return reject(this.#failure)
       const id = this.#freeId()
       const window = this.#windows.take()
-      this.#opening.set(id, { type, window, signal, resolve, reject })
+      this.#opening.set(id, { type, window, watch, signal, resolve, reject })
       return this.send(MESSAGE.open, [type, id, window, MAX_PACKET, ...fields])
     })
   }
@@ -152,9 +178,10 @@ export class Channels implements ChannelHost {
     const opening = this.#opening.get(id)
     if (!opening) return
     this.#opening.delete(id)
-    const { type, window, signal, resolve } = opening
+    const { type, window, signal, resolve, watch = this.#idle.watch(type) } = opening
     const [remoteId, remoteWindow, remoteMaxPacket] = [body.uint32(), body.uint32(), body.uint32()]
-    const channel = new Channel(this, { type, id, remoteId, window, remoteWindow, remoteMaxPacket })
+    const opened = { type, id, remoteId, window, remoteWindow, remoteMaxPacket }
+    const channel = new Channel(this, opened, watch)
     // Whoever gets the stream listens for itself; until then an 'error' event would end the process.
     channel.on('error', () => undefined)
     this.#taken.set(id, channel)

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { unless, within } from '../../base/timeout.js'
 import { cannotOpen, textOf, type RemoteProbe } from '../engine/cannot-open.js'
+import { IdleCuts } from '../idle/cuts.js'
 import { lostBecause, silentFor } from '../lost.js'
 import { Complaint, ExecRefused, type RawLane, type RemoteCommand } from '../raw-lane.js'
 import type { Resolved } from '../target.js'
@@ -38,6 +39,7 @@ export class OpensshLane implements RawLane {
   readonly #ssh: SshProcess
   readonly #log: SshLog
   readonly #channels: Channels
+  readonly #idle: IdleCuts
   readonly #lost = new AbortController()
   #refused:
     | {
@@ -59,7 +61,13 @@ export class OpensshLane implements RawLane {
     const onHeard = () => {
       this.#lastHeardMs = performance.now()
     }
-    this.#channels = new Channels(carrier, onHeard, (failure) => void this.#onEnd(failure))
+    this.#idle = new IdleCuts({
+      resolved,
+      software: () => log.software,
+      rttMs: () => this.#rttMs,
+      answer: () => this.#channels.ping(this.lost),
+    })
+    this.#channels = new Channels(carrier, this.#idle, onHeard, (failure) => void this.#onEnd(failure))
     void ssh.ended.then(() => this.#onEnd(undefined))
   }
 
@@ -106,11 +114,8 @@ export class OpensshLane implements RawLane {
     try {
       const known = this.#refusedNow(path)
       if (known) throw known.why
-      // openssh-portable, PROTOCOL section 2.4: the path, and two fields that are reserved.
-      const stream = await unless(
-        over,
-        this.#channels.open('direct-streamlocal@openssh.com', signal, path, '', 0),
-      )
+      this.#idle.beforeStream()
+      const stream = await unless(over, this.#channels.openStreamLocal(path, signal))
       this.lost.throwIfAborted()
       return stream
     } catch (failure) {
@@ -118,6 +123,11 @@ export class OpensshLane implements RawLane {
       this.lost.throwIfAborted()
       throw cannotOpen(this.resolved, path, failure, await unless(over, this.#onRefused(path, failure)))
     }
+  }
+
+  /** Keeps an idle stream to `path`, in which the server shows whether it cuts such; see {@link IdleCuts}. */
+  keepCanary(path: string): void {
+    this.#idle.keepCanary((watch) => this.#channels.openStreamLocal(path, this.lost, watch))
   }
 
   /**
@@ -140,7 +150,7 @@ export class OpensshLane implements RawLane {
       this.lost.throwIfAborted()
       throw new ExecRefused('the command was refused', false)
     }
-    return { stream: session, exit: session.exit, complaint: complaint.read }
+    return { stream: session, exit: session.exit, complaint: complaint.read, onComplaint: complaint.listen }
   }
 
   /** Asks the server for a sign of life and measures the round trip, in milliseconds. */

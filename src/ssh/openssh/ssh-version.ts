@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { DproxyError, errnoOf } from '../../base/errors.js'
 import type { Env } from '../../base/paths.js'
+import { inTurn } from '../config/program-turns.js'
 
 /**
  * The version of the installed OpenSSH, as 9.2; 0 for an `ssh` that is not OpenSSH's or does not say.
@@ -10,7 +11,8 @@ import type { Env } from '../../base/paths.js'
 export const sshVersion = async (env: Env, signal: AbortSignal): Promise<number> => {
   try {
     // It answers on stderr.
-    const { stderr } = await promisify(execFile)('ssh', ['-V'], { env, signal, timeout: LIMIT_MS })
+    const ask = () => promisify(execFile)('ssh', ['-V'], { env, signal, timeout: LIMIT_MS })
+    const { stderr } = await inTurn(ask, signal)
     return Number(/OpenSSH_(?:for_Windows_)?(\d+\.\d+)/u.exec(stderr)?.[1] ?? 0)
   } catch (failure) {
     signal.throwIfAborted()

@@ -125,7 +125,7 @@ describeWith(['sshd'], "the loss of a connection of the system's ssh", () => {
   ]
 
   test.each(losses)(
-    'by %s: the link hears it first, and no stream ever ends cleanly',
+    'by %s: the link hears it first, and no stream ever ends cleanly [T6]',
     async (_, cut, why) => {
       await using scope = new Scope()
       const parts = await start(scope)

@@ -19,7 +19,7 @@ describeWith(['sshd'], "of many streams through the system's ssh, each", () => {
   })
   afterAll(() => sshd[Symbol.asyncDispose]())
 
-  test('is opened 2000 times, twenty at a time, and nothing is left', { timeout: 60_000 }, async () => {
+  test('is opened 2000 times, twenty at a time, and nothing is left [T9]', { timeout: 60_000 }, async () => {
     await using scope = new Scope()
     const { open, lane, engines } = await laneToEngine(scope, sshd, (engine) => engine.pipe(engine))
     const one = async (at: number) => {
@@ -34,7 +34,7 @@ describeWith(['sshd'], "of many streams through the system's ssh, each", () => {
     await until('nothing is left', () => lane.openStreams === 0 && engines.size === 0)
   })
 
-  test('is one of 300 at once though the server allows two sessions', async () => {
+  test('is one of 300 at once though the server allows two sessions [T12]', async () => {
     await using scope = new Scope()
     await using narrow = await Sshd.start({ hostKeyTypes: ['ed25519'], options: ['MaxSessions 2'] })
     const { open, lane, engines } = await laneToEngine(scope, narrow, (engine) => engine.pipe(engine))
@@ -48,7 +48,7 @@ describeWith(['sshd'], "of many streams through the system's ssh, each", () => {
     await until('nothing is left', () => lane.openStreams === 0 && engines.size === 0)
   })
 
-  test('survives new keys every megabyte, in both directions at once', { timeout: 60_000 }, async () => {
+  test('survives new keys every megabyte, in both directions at once [T8]', { timeout: 60_000 }, async () => {
     await using scope = new Scope()
     await using rekeying = await Sshd.start({ hostKeyTypes: ['ed25519'], options: ['RekeyLimit 1M'] })
     const down = randomBytes(40 * MEGABYTE)

@@ -70,6 +70,7 @@ describeWith(['sshd'], "a stream that cannot be opened through the system's ssh"
     })
     const lane = await opensshLaneTo(scope, targetOf(forbidding))
     await expect(lane.openStream(path, never)).rejects.toMatchObject({
+      code: 'FORWARDING_FORBIDDEN',
       hint: expect.stringContaining('AllowStreamLocalForwarding yes') as string,
     })
     await using mute = await Sshd.start({ hostKeyTypes: ['ed25519'], options: ['MaxSessions 0'] })

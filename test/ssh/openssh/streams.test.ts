@@ -19,7 +19,7 @@ describeWith(['sshd'], "a stream through the system's ssh", () => {
   })
   afterAll(() => sshd[Symbol.asyncDispose]())
 
-  test('lets the engine answer after the client has ended, whole', async () => {
+  test('lets the engine answer after the client has ended, whole [T1]', async () => {
     await using scope = new Scope()
     const { open, lane, engines } = await laneToEngine(scope, sshd, (engine) => {
       void all(engine).then(async (received) => {
@@ -36,7 +36,7 @@ describeWith(['sshd'], "a stream through the system's ssh", () => {
     await until('nothing is left', () => lane.openStreams === 0 && engines.size === 0)
   })
 
-  test('lets the client go on sending after the engine has ended', async () => {
+  test('lets the client go on sending after the engine has ended [T2]', async () => {
     await using scope = new Scope()
     let received: Promise<Buffer> | undefined
     const { open, lane, engines } = await laneToEngine(scope, sshd, (engine) => {
@@ -95,7 +95,7 @@ describeWith(['sshd'], "a stream through the system's ssh", () => {
     expect(piece.length).toBeGreaterThan(0)
   })
 
-  test('calls every write back, also those on a stream that is closed meanwhile', async () => {
+  test('calls every write back, also those on a stream that is closed meanwhile [T7]', async () => {
     await using scope = new Scope()
     const { open } = await laneToEngine(scope, sshd, (engine) => engine.pause())
     const stream = await open()
@@ -109,7 +109,7 @@ describeWith(['sshd'], "a stream through the system's ssh", () => {
     for (const end of await Promise.all(ends)) expect(end).toBeInstanceOf(Error)
   })
 
-  test('bounds what it holds for a reader who stands still, and serves the others', async () => {
+  test('bounds what it holds for a reader who stands still, and serves the others [T10]', async () => {
     await using scope = new Scope()
     let poured = 0
     const { open } = await laneToEngine(scope, sshd, (engine) => {
@@ -138,7 +138,7 @@ describeWith(['sshd'], "a stream through the system's ssh", () => {
     expect(poured).toBe(before)
   })
 
-  test('bounds what it holds for an engine that does not read, and goes on when it does', async () => {
+  test('bounds what it holds for an engine that does not read, and goes on when it does [T11]', async () => {
     await using scope = new Scope()
     const stopped: NodeJS.ReadableStream[] = []
     let received: Promise<Buffer> | undefined
