@@ -1,7 +1,7 @@
 import { asDproxyError, DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 import { sshUrl } from '../base/ssh-url.js'
-import { checkLength } from '../base/unix-socket.js'
+import { checkLength } from '../base/unix-socket/path.js'
 import { parseHostPort, parseSshUrl, type Destination } from './destination.js'
 import { HOST_DEFAULTS, type Host } from './host.js'
 import {

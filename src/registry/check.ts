@@ -1,7 +1,7 @@
 import { dirname } from 'node:path'
 import { asDproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
-import { checkLength } from '../base/unix-socket.js'
+import { checkLength } from '../base/unix-socket/path.js'
 import { readDocument, type ConfigDocument } from './document.js'
 import { hostOf } from './host-of-entry.js'
 import { HOST_DEFAULTS, NAME, NAME_RULE, sameNameKey, type Host } from './host.js'

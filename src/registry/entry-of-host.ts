@@ -21,6 +21,7 @@ export const entryOfHost = (host: Host) => ({
   socket: host.socket,
   connectTimeout: spanText(host.connectTimeoutMs),
   keepAlive: { interval: spanText(host.keepAlive.intervalMs), misses: host.keepAlive.misses },
+  lanes: host.lanes,
   transport: host.transport,
 })
 

@@ -44,6 +44,7 @@ export const hostOf = (
     secretStore,
     transport: given.transport ?? HOST_DEFAULTS.transport,
     connectTimeoutMs: given.connectTimeout ?? HOST_DEFAULTS.connectTimeoutMs,
+    lanes: given.lanes ?? HOST_DEFAULTS.lanes,
     keepAlive: {
       intervalMs: keepAlive.interval ?? HOST_DEFAULTS.keepAlive.intervalMs,
       misses: keepAlive.misses ?? HOST_DEFAULTS.keepAlive.misses,

@@ -35,6 +35,8 @@ export interface Host {
   transport: 'auto' | 'ssh2' | 'openssh'
   /** The limit of each stage of connecting; null: what ssh's own configuration says, else 10 s. */
   connectTimeoutMs: number | null
+  /** The most SSH connections to keep; null: 4. */
+  lanes: number | null
   /** When a silent link counts as lost; null: what ssh's own configuration says, else 3 times 15 s. */
   keepAlive: { intervalMs: number | null; misses: number | null }
   protected: boolean
@@ -55,6 +57,7 @@ export const HOST_DEFAULTS = {
   secretStore: 'keychain',
   transport: 'auto',
   connectTimeoutMs: null,
+  lanes: null,
   keepAlive: { intervalMs: null, misses: null },
   protected: false,
   description: null,

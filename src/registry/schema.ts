@@ -106,7 +106,9 @@ const shared = {
   keepAlive: KeepAlive.optional().describe('When a silent link counts as lost; default: 3 times 15s'),
   lanes: within(1, 16)
     .optional()
-    .describe('The most SSH connections to keep to the host; default: 1. This version keeps one.'),
+    .describe(
+      'The most SSH connections to keep to the host; default: 4. More than one is used only where its server forbids forwarding to Unix sockets and allows too few sessions in one',
+    ),
   transport: z
     .enum(['auto', 'ssh2', 'openssh'], { error: 'must be auto, ssh2 or openssh' })
     .optional()

@@ -10,7 +10,7 @@ if (process.argv.includes('__supervise') || process.argv.includes('--foreground'
   if (BREAKS_ALWAYS) setInterval(() => serves() && existsSync(BREAKS_ALWAYS) && fail('broken as always'), 300)
   const serves = () => existsSync(`${DPROXY_RUNTIME_DIR}/control.sock`)
   // In the code of one host: whenever its server says something, from the signal on or as long as a file stands.
-  const emit = Socket.prototype.emit
+  const emit = Reflect.get(Socket.prototype, 'emit')
   let breaks = 0
   process.on('SIGURG', () => (breaks += 1))
   Socket.prototype.emit = function (event, ...rest) {

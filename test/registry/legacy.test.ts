@@ -25,6 +25,7 @@ timeout: 30
       remoteSocket: '/var/run/docker.sock',
       socket: join(desk.home, 'docker.sock'),
       connectTimeoutMs: 30_000,
+      lanes: null,
       proxyJump: null,
       proxyCommand: null,
       passphraseCommand: null,

@@ -31,7 +31,7 @@ hosts:
     socket: '{home}/{name}-{uid}.sock'
     connectTimeout: 1.5m
     keepAlive: {interval: 500ms, misses: 7}
-    lanes: 1
+    lanes: 3
     transport: ssh2
 `)
   expect(hosts).toEqual([
@@ -50,6 +50,7 @@ hosts:
       remoteSocket: '/run/user/1000/docker.sock',
       socket: join(desk.home, `prod-${process.getuid?.()}.sock`),
       connectTimeoutMs: 90_000,
+      lanes: 3,
       proxyJump: null,
       proxyCommand: null,
       passphraseCommand: null,
@@ -86,6 +87,7 @@ test('a host that says only where to log in gets every default, and fits a reque
       secretStore: 'keychain',
       transport: 'auto',
       connectTimeoutMs: null,
+      lanes: null,
       keepAlive: { intervalMs: null, misses: null },
     },
   ])

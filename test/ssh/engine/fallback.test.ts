@@ -21,6 +21,15 @@ import {
 } from './forbidding.js'
 
 const MEGABYTE = 1024 * 1024
+const neverEnds: Serve = (client) => void client.resume().write('here')
+
+/** A stream in which the engine has answered. */
+const begun = async (stream: Duplex): Promise<Duplex> => {
+  stream.write('ask')
+  await once(stream, 'data')
+  return stream
+}
+
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex')
 
 describe.each(TRANSPORTS)('where sshd forbids forwarding, by %s, a stream', (transport) => {
@@ -121,13 +130,7 @@ describe.each(TRANSPORTS)('where sshd forbids forwarding, by %s, a stream', (tra
 
       test('leaves no process behind, though the engine never ends: cut here, or with its connection', async () => {
         await using scope = new Scope()
-        const served: Serve = (client) => void client.resume().write('here')
-        const { sshd, path, open, nothingIsLeft } = await start(scope, served)
-        const begun = async (stream: Duplex) => {
-          stream.write('ask')
-          await once(stream, 'data')
-          return stream
-        }
+        const { sshd, path, open, nothingIsLeft } = await start(scope, neverEnds)
         const [cut, ended] = [await begun(await open()), await begun(await open())]
         const before = new Set(sshd.sessions())
         const other = await engineLaneTo(scope, sshd, path, { transport })
