@@ -22,6 +22,7 @@ import { LONGEST_SOCKET_PATH, ownUid } from '../../src/base/paths.js'
 import { Scope } from '../../src/base/scope.js'
 import { answers } from '../../src/base/unix-socket/path.js'
 import { listenUnix, type BoundPath } from '../../src/base/unix-socket.js'
+import { acceptWaiting } from '../../src/base/unix-socket/accept-waiting.js'
 import { TempDir } from '../testbed/temp-dir.js'
 import { until } from '../testbed/until.js'
 
@@ -333,6 +334,19 @@ describe('taking over a Unix socket', () => {
     expect(readdirSync(dir)).toEqual([])
   })
 
+  test('is no client of who is replaced', async () => {
+    await using scope = new Scope()
+    const { path } = await setUp(scope)
+    const replaced = greeter(scope, 'theirs')
+    let clients = 0
+    replaced.on('connection', () => (clients += 1))
+    await listenUnix(replaced, path)
+    await listenUnix(greeter(scope, 'ours'), path, { takeOver: true })
+    expect(await greeting(path)).toBe('ours')
+    await acceptWaiting(replaced)
+    expect(clients).toBe(0)
+  })
+
   test('takes a free path and a dead socket too', async () => {
     await using scope = new Scope()
     const { path } = await setUp(scope)
@@ -399,10 +413,13 @@ describe('releasing a Unix socket', () => {
     const { dir, path } = await setUp(scope)
     const [, bound] = await listening(scope, path)
     expect(await answers(path)).toBe(true)
-    await bound.release()
-    await bound.release()
+    await Promise.all([bound.release(), bound.release()])
     expect(readdirSync(dir)).toEqual([])
     expect(await answers(path)).toBe(false)
+    // Somebody else's from now on: one more release neither waits for it nor removes it.
+    await writeFile(`${path}.lock`, '')
+    await bound.release()
+    expect(readdirSync(dir)).toEqual([`${basename(path)}.lock`])
   })
 
   test('never removes what somebody else has put in its place [S8]', async () => {

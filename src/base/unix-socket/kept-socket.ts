@@ -29,7 +29,7 @@ export class KeptSocket {
   #waitUntilMs = 0
   #stopLooking: (() => void) | undefined
   #remaking: Promise<void> | undefined
-  #released = false
+  #released: Promise<void> | undefined
 
   constructor(server: Server, path: string, onChange: (lost: DproxyError | undefined) => void) {
     this.#server = server
@@ -55,8 +55,12 @@ export class KeptSocket {
   }
 
   /** Removes the path if it still names our socket, and nothing else ever. */
-  async release(): Promise<void> {
-    this.#released = true
+  release(): Promise<void> {
+    this.#released ??= this.#release()
+    return this.#released
+  }
+
+  async #release(): Promise<void> {
     this.#stopLooking?.()
     await this.#remaking
     if (this.#identity) await removeIfSame(this.path, this.#identity)

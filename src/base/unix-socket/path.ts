@@ -19,11 +19,20 @@ export const checkLength = (path: string): void => {
 export type Standing = 'nothing' | 'dead socket' | 'live socket'
 
 /**
- * Looks at what stands at `path`.
+ * Looks at what stands at `path`. To ask whether a socket is alive is to be its client for a moment.
  * @throws DproxyError SOCKET_BUSY when it is anything but a socket of our own user, SOCKET_FAILED when the
  * directory cannot be looked into
  */
 export const standingAt = async (path: string): Promise<Standing> => {
+  if (!(await isOwnSocket(path))) return 'nothing'
+  return (await answers(path)) ? 'live socket' : 'dead socket'
+}
+
+/**
+ * Whether a socket of our own user stands at `path`, alive or not; false when nothing does.
+ * @throws DproxyError as `standingAt`
+ */
+export const isOwnSocket = async (path: string): Promise<boolean> => {
   const found = await lstat(path, { bigint: true }).catch(async (failure: unknown) => {
     if (errnoOf(failure) !== 'ENOENT') throw cannotListen(path, failure)
     // Asked here, because libuv's bind says EACCES where the directory is missing.
@@ -32,13 +41,13 @@ export const standingAt = async (path: string): Promise<Standing> => {
     })
     return undefined
   })
-  if (!found) return 'nothing'
+  if (!found) return false
   if (found.isSymbolicLink()) throw busy(path, 'it is a symbolic link')
   if (found.isDirectory()) throw busy(path, 'it is a directory')
   // Connecting to a regular file gives ECONNREFUSED just like a dead socket: the type is asked first.
   if (!found.isSocket()) throw busy(path, 'it is a file, not a socket')
   if (Number(found.uid) !== ownUid()) throw busy(path, `it is a socket of another user (uid ${found.uid})`)
-  return (await answers(path)) ? 'live socket' : 'dead socket'
+  return true
 }
 
 /** True when something accepts connections at `path`; false only when the kernel says nobody does. */

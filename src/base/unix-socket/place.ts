@@ -2,15 +2,17 @@ import { link, rename, unlink } from 'node:fs/promises'
 import { errnoOf } from '../errors.js'
 import { exclusively } from '../exclusively.js'
 import { identityOf, same, type FileIdentity } from './file-identity.js'
-import { busy, standingAt, type Standing } from './path.js'
+import { busy, isOwnSocket, standingAt, type Standing } from './path.js'
 
 /**
  * What stands at `path`, when it may be replaced.
  * @throws DproxyError SOCKET_BUSY, SOCKET_FAILED
  */
 export const replaceableAt = async (path: string, takeOver: boolean): Promise<Standing> => {
+  // Alive or not, it is taken: who is asked would serve us as a client, and tell of one that nobody has.
+  if (takeOver) return (await isOwnSocket(path)) ? 'live socket' : 'nothing'
   const found = await standingAt(path)
-  if (found === 'live socket' && !takeOver) throw busy(path, 'another process serves it')
+  if (found === 'live socket') throw busy(path, 'another process serves it')
   return found
 }
 
