@@ -254,6 +254,8 @@ export const HandOverOrder = z.discriminatedUnion('do', [
   z.object({ do: z.literal('retire'), drainMs: z.int().min(0) }),
   /** A host is to be stopped: its streams have no more than so long. */
   z.object({ do: z.literal('hasten'), host: z.string(), drainMs: z.int().min(0) }),
+  /** Streams of a host are cut here: clients that have others there are to ask nothing new in them for a moment. */
+  z.object({ do: z.literal('hold down'), host: z.string() }),
 ])
 export type HandOverOrder = z.infer<typeof HandOverOrder>
 

@@ -1,11 +1,14 @@
 import type { HostDefinition } from '../control/messages.js'
+import type { RunRecord } from '../control/run-record.js'
 import { DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 import { UnlockedKeys } from '../ssh/login/unlocked-keys.js'
 import { AddressGate } from './address-gate.js'
 import { Changes } from './changes.js'
 import type { EventLog } from './event-log.js'
-import { CUT_COUNTS_MS, Host, type HostOptions, type HowToStart } from './host.js'
+import { Host } from './host.js'
+import { CUT_COUNTS_MS } from './host/cuts.js'
+import type { HostOptions, HowToStart } from './host/options.js'
 import type { Predecessor } from './takeover/predecessor.js'
 
 export interface RosterOptions {
@@ -54,11 +57,21 @@ export class Roster {
     return this.#hosts.get(key(name))
   }
 
+  /** What another supervisor would have to start if this one crashed. */
+  record(): RunRecord['hosts'] {
+    return this.all.map((host) => {
+      const { definition, agent, state } = host.running()
+      return { definition, agent, lazy: state === 'idle' }
+    })
+  }
+
   /** @throws DproxyError HOST_UNKNOWN */
   running(name: string): Host {
     const host = this.find(name)
     if (host) return host
-    throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, { hint: `start it: dproxy up ${name}` })
+    throw new DproxyError('HOST_UNKNOWN', `${name} is not running`, {
+      hint: `start it: dproxy up ${name}`,
+    })
   }
 
   inTurn<T>(name: string, change: () => Promise<T>): Promise<T> {
@@ -85,6 +98,7 @@ export class Roster {
       listen: listens(),
       ...how,
     })
+    host.onCut('predecessor', () => this.#predecessor?.holdDown(definition.name))
     this.#hosts.set(key(definition.name), host)
     onHosts()
   }
@@ -114,6 +128,8 @@ export class Roster {
   /** From now on these hosts have streams in the supervisor whose place we took. */
   succeed(predecessor: Predecessor): void {
     this.#predecessor = predecessor
+    // Cut since our sockets are there, and nobody was told of it yet.
+    for (const host of this.all) if (host.running().cutLately) predecessor.holdDown(host.definition.name)
   }
 
   /** Streams of a host that another supervisor has may last no longer than so. */
@@ -129,7 +145,7 @@ export class Roster {
   /** Streams that another supervisor had are cut: their clients must be held down here. */
   holdDown(name: string): void {
     const host = this.find(name)
-    if (host) host.holdDown()
+    if (host) host.holdDown('predecessor')
     else this.#noteCut(name, 1)
   }
 

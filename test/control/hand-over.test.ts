@@ -26,10 +26,12 @@ test('two supervisors tell each other what they have to, in order, until either 
   channel.receive((each) => news.push(each))
   channel.send({ do: 'retire', drainMs: 5 })
   channel.send({ do: 'hasten', host: 'prod', drainMs: 0 })
-  await until('both orders', () => served.service.asked.length === 2)
+  channel.send({ do: 'hold down', host: 'prod' })
+  await until('all orders', () => served.service.asked.length === 3)
   expect(served.service.asked).toEqual([
     { do: 'retire', drainMs: 5 },
     { do: 'hasten', host: 'prod', drainMs: 0 },
+    { do: 'hold down', host: 'prod' },
   ])
   const [successor] = served.service.successors
   successor!.send(frozen)

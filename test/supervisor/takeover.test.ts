@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
+import { Agent, get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
@@ -12,6 +14,19 @@ import { until } from '../testbed/until.js'
 import { ask, follow, Rig } from './rig.js'
 
 const HOW = { agent: null, lazy: false, person: false, evenProtected: false }
+
+/** Asks once, and keeps the connection, as docker does; to be called again to ask in the same connection. */
+const idleClient = async (scope: Scope, socketPath: string): Promise<() => Promise<number | undefined>> => {
+  const agent = scope.add(new Agent({ keepAlive: true, maxSockets: 1 }), (made) => made.destroy())
+  const asks = async () => {
+    const asked = get({ socketPath, path: '/version', agent })
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    await once(response.resume(), 'end')
+    return response.statusCode
+  }
+  expect(await asks()).toBe(200)
+  return asks
+}
 
 /** Two hosts, and supervisors that serve them one after the other, all in this process. */
 class Line implements AsyncDisposable {
@@ -130,6 +145,28 @@ test('clients of a stream that is cut in any earlier supervisor are held down by
   await client.gone
   expect(await ask(line.rig.socket('prod'))).toBe(503)
   expect(await ask(line.rig.socket('staging'))).toBe(200)
+  await until('it serves again', async () => (await ask(line.rig.socket('prod'))) === 200)
+})
+
+test('a client that was cut off in the one that serves gets no answer in any earlier one either', async () => {
+  await using scope = new Scope()
+  await using line = await Line.start()
+  const inTurn = []
+  for (let generation = 1; generation <= 3; generation += 1) {
+    if (generation > 1) {
+      await line.successor()
+      await line.next.takeOver(60_000)
+    }
+    for (const name of ['prod', 'staging']) inTurn.push(await idleClient(scope, line.rig.socket(name)))
+  }
+  const [first, untouched, second, , third] = inTurn
+  const client = await follow(line.rig.socket('prod'))
+  const streams = await line.control.streams('prod')
+  await line.control.cut(streams.at(-1)!.id)
+  await client.gone
+  for (const each of [first, second, third])
+    await expect(each!()).rejects.toMatchObject({ code: 'ECONNRESET' })
+  expect(await untouched!()).toBe(200)
   await until('it serves again', async () => (await ask(line.rig.socket('prod'))) === 200)
 })
 

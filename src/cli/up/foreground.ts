@@ -12,6 +12,8 @@ import { failureText, paintFor } from '../paint.js'
 interface Starter {
   up(request: UpRequest): Promise<UpReply>
   status(): { hosts: HostStatus[] }
+  /** The part of the status that costs next to nothing. */
+  glance(): Pick<HostStatus, 'name' | 'state' | 'question'>[]
   onChange(listener: () => void): () => void
   answer(id: string, answers: readonly string[] | null): void
   shutdown(drainMs: number): Promise<void>
@@ -41,25 +43,29 @@ export const upInForeground = async (
       listener()
     })
   const onReady = async (supervisor: Starter) => {
-    const endIfAllFailed = () => {
-      const failures = supervisor.status().hosts.filter(({ state }) => state === 'failed')
-      if (failures.length < wanted || stopping) return
+    const endIfAllFailed = (seen: ReturnType<Starter['glance']>) => {
+      if (seen.filter(({ state }) => state === 'failed').length < wanted || stopping) return
       stopping = true
+      const failures = supervisor.status().hosts.filter(({ state }) => state === 'failed')
       const first = failures[0]?.lastError?.code
       if (first !== undefined && code === 0) code = isErrorCode(first) ? exitCodeOf(first) : 1
       for (const { name, lastError } of failures)
         if (lastError) io.err.write(failureText(lastError, paint, name))
       void supervisor.shutdown(0)
     }
-    supervisor.onChange(endIfAllFailed)
     // The log flows on while a person types, as it does in any shell.
     const still = { pause: () => undefined, resume: () => undefined }
     const asker = new Questioner(io, (id, answers) => supervisor.answer(id, answers), still)
-    supervisor.onChange(() => void asker.see(supervisor.status().hosts))
+    const look = () => {
+      const seen = supervisor.glance()
+      endIfAllFailed(seen)
+      void asker.see(seen)
+    }
+    supervisor.onChange(oncePerTurn(look))
     const refused = await start(supervisor, hosts, lazy === true, io)
     wanted -= refused.length
     if (code === 0) code = refused[0] ?? 0
-    endIfAllFailed()
+    look()
   }
   try {
     await runSupervisor({ env, version, pid, log, onStop, onReady, onCrash, foreground: true })
@@ -71,6 +77,19 @@ export const upInForeground = async (
     })
   }
   return code
+}
+
+/** Hosts come up in crowds, and each tells of every step: who looks at all of them looks once for what has come together. */
+const oncePerTurn = (look: () => void): (() => void) => {
+  let isDue = false
+  return () => {
+    if (isDue) return
+    isDue = true
+    setImmediate(() => {
+      isDue = false
+      look()
+    })
+  }
 }
 
 /** Starts the hosts; resolves with the exit codes of those that could not be. */

@@ -20,6 +20,8 @@ export interface Retiring {
   finish(drainMs: number, onDrained: (host: string) => void): Promise<void>
   /** The streams of a host have no more than `drainMs` left. */
   hasten(host: string, drainMs: number): void
+  /** Streams of a host were cut in the successor. */
+  holdDown(host: string): void
 }
 
 // Renaming sockets takes milliseconds. A successor that takes longer hangs, and our hosts are not to hang with it.
@@ -37,6 +39,7 @@ export const handOver = async (
   const order = deferred<number | undefined>()
   successor.receive((message) => {
     if (message.do === 'retire') order.resolve(message.drainMs)
+    else if (message.do === 'hold down') retiring.holdDown(message.host)
     else retiring.hasten(message.host, message.drainMs)
   })
   void successor.closed.then(() => order.resolve(undefined))

@@ -100,6 +100,14 @@ export class Predecessor {
     await this.#draining.get(host)?.promise
   }
 
+  /**
+   * Holds down the clients that still have streams there, because others of theirs are cut here: docker keeps the
+   * connection that it began a command with, and asks in it what became of the command.
+   */
+  holdDown(host: string): void {
+    if (this.#draining.has(host)) this.#channel.send({ do: 'hold down', host })
+  }
+
   /** Lets it serve on. */
   leave(): void {
     this.#channel.close()

@@ -35,7 +35,7 @@ export class Retirement implements Retiring {
       throw new DproxyError('STOPPED', 'another command is just renewing the supervisor', {
         hint: 'see: dproxy status',
       })
-    for (const host of roster.all) host.onCut(() => onCut(host.definition.name))
+    for (const host of roster.all) host.onCut('successor', () => onCut(host.definition.name))
     if (await roster.changes.freeze(STILL_WITHIN_MS)) return running()
     throw new DproxyError('STOPPED', 'hosts are just being started or stopped', {
       hint: 'try again when that is done; see: dproxy status',
@@ -76,5 +76,9 @@ export class Retirement implements Retiring {
     const { roster } = this.#options
     roster.find(name)?.hasten(drainMs)
     roster.hastenElsewhere(name, drainMs)
+  }
+
+  holdDown(name: string): void {
+    this.#options.roster.find(name)?.holdDown('successor')
   }
 }

@@ -28,7 +28,7 @@ export const takePlace = async (
   for (const name of mine.keys()) if (!theirs.has(name)) await drop(name)
   for (const { definition, cutLately } of running.hosts) {
     const host = mine.get(definition.name)
-    if (cutLately) host?.holdDown()
+    if (cutLately) host?.holdDown('predecessor')
     await host?.listen({ takeOver: true })
   }
   await publish()
