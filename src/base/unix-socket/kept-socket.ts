@@ -56,7 +56,11 @@ export class KeptSocket {
 
   /** Removes the path if it still names our socket, and nothing else ever. */
   release(): Promise<void> {
-    this.#released ??= this.#release()
+    this.#released ??= this.#release().catch((failure: unknown) => {
+      // What is in the way may be gone the next time.
+      this.#released = undefined
+      throw failure
+    })
     return this.#released
   }
 
