@@ -86,6 +86,7 @@ const stopped = (host: Host): HostStatus => ({
   socket: host.socket,
   ssh: placeText(host),
   remoteSocket: host.remoteSocket,
+  remoteSocketFound: false,
   engine: null,
   rttMs: null,
   lanes: 0,

@@ -53,11 +53,11 @@ const since = ({ state, since: at, nextTryMs, stage }: HostStatus, atMs: number)
 const countdown = (ms: number): string => formatDuration(Math.max(1, Math.ceil(ms / 1000)) * 1000)
 
 // Where Docker's own engine listens (dockerd(8)); `auto`: it has not been looked for.
-const TAKEN_FOR_GRANTED = new Set(['/var/run/docker.sock', 'auto'])
+const USUAL_SOCKET = '/var/run/docker.sock'
 
 /** What else is worth knowing: what is not as it usually is, and what somebody waits for. */
 const remarks = (
-  { name, state, transport, forwarding, remoteSocket, turnedAway, question }: HostStatus,
+  { name, state, transport, forwarding, remoteSocket, remoteSocketFound, turnedAway, question }: HostStatus,
   paint: Paint,
 ): string => {
   const lines: string[] = []
@@ -70,7 +70,7 @@ const remarks = (
       `streams go through ${forwarding.method} there: ${forwarding.why ?? 'sshd does not forward them'}`,
     )
   }
-  if (state === 'up' && !TAKEN_FOR_GRANTED.has(remoteSocket))
+  if (state === 'up' && remoteSocketFound && remoteSocket !== USUAL_SOCKET)
     lines.push(`its engine's socket there is ${remoteSocket}`)
   if (turnedAway > 0) {
     lines.push(`${count(turnedAway, 'client')} turned away for want of a file descriptor (see: ulimit -n)`)

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, fstatSync, openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ControlClient } from '../control/client.js'
@@ -25,29 +25,32 @@ export const controlClient = ({ env, version }: Pick<Io, 'env' | 'version'>): Co
  */
 export const ensureSupervisor = async (io: Io): Promise<ControlClient> => {
   const client = controlClient(io)
-  if (await answers(client)) return client
+  if ((await answers(client)) !== undefined) return client
   const deadline = Date.now() + STARTS_WITHIN_MS
+  let started: Started | undefined
   while (Date.now() < deadline) {
     // Ends with 0 when another one had the place; should that one leave before it answers us, ours tries again.
-    const { ended } = await startDetached(io)
-    if (await answersUnlessEnded(client, ended, deadline, io)) return client
+    started = await startDetached(io)
+    if ((await answersUnlessEnded(client, started, deadline, io)) !== undefined) return client
   }
-  throw await couldNotStart(io, 'it did not answer')
+  throw await couldNotStart(io, started, 'it did not answer')
 }
 
+/** The pid of the supervisor that answers, whoever started it; undefined when ours ended, or none answers in time. */
 const answersUnlessEnded = async (
   client: ControlClient,
-  ended: Promise<number>,
+  started: Started,
   deadline: number,
   io: Io,
-): Promise<boolean> => {
+): Promise<number | undefined> => {
   let code: number | undefined
   for (let waitMs = 10; code === undefined && Date.now() < deadline; waitMs = Math.min(waitMs * 1.5, 100)) {
-    code = await Promise.race([ended, sleep(waitMs, undefined)])
-    if (await answers(client)) return true
+    code = await Promise.race([started.ended, sleep(waitMs, undefined)])
+    const pid = await answers(client)
+    if (pid !== undefined) return pid
   }
-  if (code !== undefined && code !== 0) throw await couldNotStart(io, `it ended with code ${code}`)
-  return false
+  if (code !== undefined && code !== 0) throw await couldNotStart(io, started, `it ended with code ${code}`)
+  return undefined
 }
 
 /**
@@ -61,12 +64,12 @@ export const untilGoneIfEmpty = async (client: ControlClient): Promise<void> => 
   }
 }
 
-const answers = async (client: ControlClient): Promise<boolean> => {
+/** The pid of the supervisor that a client reaches, 0 when it does not say; undefined when there is none. */
+const answers = async (client: ControlClient): Promise<number | undefined> => {
   try {
-    await client.status()
-    return true
+    return (await client.status()).supervisor?.pid ?? 0
   } catch (failure) {
-    if (failure instanceof DproxyError && failure.code === 'SUPERVISOR_DOWN') return false
+    if (failure instanceof DproxyError && failure.code === 'SUPERVISOR_DOWN') return undefined
     throw failure
   }
 }
@@ -86,11 +89,9 @@ export interface SuccessorProcess {
  */
 export const startSuccessor = async (io: Io): Promise<SuccessorProcess> => {
   const client = new ControlClient(successorSocketPath(io.env), { version: io.version })
-  if (await answers(client))
-    throw new DproxyError('SUPERVISOR_FAILED', 'another command is just renewing the supervisor', {
-      hint: 'wait until it is done; see: dproxy status',
-    })
-  const { child, ended } = await startDetached(io, ['--take-over'], 'pipe')
+  if ((await answers(client)) !== undefined) throw justRenewing()
+  const started = await startDetached(io, ['--take-over'], 'pipe')
+  const { child, ended } = started
   const letGo = async (serves = false) => {
     child.stdin?.destroy()
     if (serves) return
@@ -98,26 +99,55 @@ export const startSuccessor = async (io: Io): Promise<SuccessorProcess> => {
     const late = sleep(GIVES_UP_WITHIN_MS, undefined, { signal: enough.signal }).catch(() => undefined)
     const code = await Promise.race([ended, late])
     enough.abort()
-    if (code === undefined) child.kill('SIGKILL')
+    if (code === undefined && !(await mayServe(child, io))) child.kill('SIGKILL')
   }
-  if (await answersUnlessEnded(client, ended, Date.now() + STARTS_WITHIN_MS, io))
-    return { client, pid: child.pid ?? 0, letGo }
-  await letGo()
-  throw await couldNotStart(io, 'it did not answer')
+  try {
+    const pid = await answersUnlessEnded(client, started, Date.now() + STARTS_WITHIN_MS, io)
+    if (pid !== undefined && pid === child.pid) return { client, pid, letGo }
+    if (pid === undefined) throw await couldNotStart(io, started, 'it did not answer')
+    // Two commands at once: only one supervisor gets the place, and only its own command may tell it to take over.
+    throw justRenewing()
+  } catch (failure) {
+    await letGo()
+    throw failure
+  }
 }
+
+/** Whether `child` serves everybody by now, or nobody can tell: then it must not be killed. */
+const mayServe = async ({ pid }: ChildProcess, io: Io): Promise<boolean> => {
+  try {
+    return (await answers(controlClient(io))) === pid
+  } catch {
+    return true
+  }
+}
+
+const justRenewing = (): DproxyError =>
+  new DproxyError('SUPERVISOR_FAILED', 'another command is just renewing the supervisor', {
+    hint: 'wait until it is done; see: dproxy status',
+  })
 
 /** Starts a supervisor that begins once this process, which is one, is gone: it has crashed. */
 export const startAfterCrash = async (io: Io): Promise<void> => {
   await startDetached(io, ['--after-crash'], 'pipe')
 }
 
-/** Starts it in a session of its own, so that it survives this terminal; `ended` resolves with its exit code. */
+interface Started {
+  readonly child: ChildProcess
+  /** Resolves with its exit code. */
+  readonly ended: Promise<number>
+  /** How long the log was before, bytes: what others had said stands there. */
+  readonly logged: number
+}
+
+/** Starts it in a session of its own, so that it survives this terminal. */
 const startDetached = async (
   { self, env }: Io,
   words: readonly string[] = [],
   stdin: 'ignore' | 'pipe' = 'ignore',
-): Promise<{ child: ChildProcess; ended: Promise<number> }> => {
+): Promise<Started> => {
   const log = await openLog(env)
+  const logged = fstatSync(log).size
   const child = spawn(self[0], [self[1], '__supervise', ...words], {
     detached: true,
     cwd: '/',
@@ -132,7 +162,7 @@ const startDetached = async (
     child.once('error', () => resolve(1))
     child.once('exit', (code) => resolve(code ?? 1))
   })
-  return { child, ended }
+  return { child, ended, logged }
 }
 
 const openLog = async (env: Io['env']): Promise<number> => {
@@ -151,9 +181,15 @@ const openLog = async (env: Io['env']): Promise<number> => {
   }
 }
 
-const couldNotStart = async ({ env }: Io, why: string): Promise<DproxyError> => {
-  const lines = (await readFile(logPath(env), 'utf8').catch(() => '')).trim().split('\n')
-  const last = lines.at(-1) ?? ''
+const couldNotStart = async (
+  { env }: Io,
+  started: Started | undefined,
+  why: string,
+): Promise<DproxyError> => {
+  const log = await readFile(logPath(env)).catch(() => Buffer.alloc(0))
+  // A shorter one was begun anew meanwhile.
+  const from = started && started.logged <= log.length ? started.logged : 0
+  const last = log.toString('utf8', from).trim().split('\n').at(-1) ?? ''
   let said = last
   try {
     said = String((JSON.parse(last) as { message?: unknown }).message)

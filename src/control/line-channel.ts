@@ -5,6 +5,9 @@ import type { z } from 'zod'
 // What a supervisor with thousands of hosts has to say in one line is less.
 const LONGEST_LINE = 16 * 1024 * 1024
 
+// What was sent last is read in a moment; whoever hangs, or never ends its side, must not keep us.
+const ENDS_WITHIN_MS = 1000
+
 /**
  * A connection that carries JSON documents both ways, one a line. What is no document of the schema is passed
  * over: another version may have more to say.
@@ -30,6 +33,11 @@ export class LineChannel<Incoming, Outgoing> {
     socket.once('end', () => socket.end())
   }
 
+  /** Whether the other side has finished, or is gone, as far as we have read. */
+  get isOver(): boolean {
+    return this.#socket.destroyed || this.#socket.readableEnded
+  }
+
   /** Hears every message from now on; those that came before are kept for it. To be called once. */
   receive(listener: (message: Incoming) => void): void {
     this.#listener = listener
@@ -43,10 +51,11 @@ export class LineChannel<Incoming, Outgoing> {
     if (this.#socket.writable) this.#socket.write(`${JSON.stringify(message)}\n`)
   }
 
-  /** Ends the connection; what was sent still arrives. */
+  /** Ends the connection, whatever the other side does; what was sent still arrives, if it is read at once. */
   close(): void {
     this.#socket.end()
     this.#socket.resume()
+    setTimeout(() => this.#socket.destroy(), ENDS_WITHIN_MS).unref()
   }
 
   #take(text: string): void {

@@ -107,6 +107,8 @@ export const HostStatus = z.object({
   ssh: z.string(),
   /** The engine's socket there; `auto` while it has to be found. */
   remoteSocket: z.string(),
+  /** It was looked for and found there; false where it was told. */
+  remoteSocketFound: z.boolean(),
   engine: z.object({ version: z.string(), apiVersion: z.string() }).nullable(),
   /** The last measured round trip of the link, milliseconds. */
   rttMs: z.number().nullable(),

@@ -18,7 +18,7 @@ export interface RosterOptions {
   readonly listens: () => boolean
   /** Ends every drain. */
   readonly hurry: AbortSignal
-  /** Hears that a host has come or gone. */
+  /** Hears that a host has come or gone, or begins to go. */
   readonly onHosts: () => void
   /** Hears that a host tells something else of itself. */
   readonly onChange: () => void
@@ -57,12 +57,12 @@ export class Roster {
     return this.#hosts.get(key(name))
   }
 
-  /** What another supervisor would have to start if this one crashed. */
+  /** What another supervisor would have to start if this one crashed: nothing that is being stopped. */
   record(): RunRecord['hosts'] {
-    return this.all.map((host) => {
-      const { definition, agent, state } = host.running()
-      return { definition, agent, lazy: state === 'idle' }
-    })
+    return this.all
+      .map((host) => host.running())
+      .filter(({ state }) => state !== 'draining')
+      .map(({ definition, agent, state }) => ({ definition, agent, lazy: state === 'idle' }))
   }
 
   /** @throws DproxyError HOST_UNKNOWN */
@@ -108,7 +108,9 @@ export class Roster {
     const { name } = host.definition
     const elsewhere = this.#predecessor?.end(name, drainMs)
     try {
-      const cut = await host.stop(drainMs, this.#options.hurry)
+      const stopped = host.stop(drainMs, this.#options.hurry)
+      this.#options.onHosts()
+      const cut = await stopped
       await elsewhere
       // A link that was lost during the drain has cut streams before we could.
       if (cut > 0 || host.running().cutLately) this.#noteCut(name, Math.max(cut, 1))

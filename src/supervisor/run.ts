@@ -5,8 +5,9 @@ import { deferred } from '../base/deferred.js'
 import { controlSocketPath, runtimeDir, successorSocketPath, type Env } from '../base/paths.js'
 import { privateDir } from '../base/private-dir.js'
 import { Scope } from '../base/scope.js'
-import type { RunRecord } from '../control/run-record.js'
+import { readRunRecord, type RunRecord } from '../control/run-record.js'
 import { Keeper } from './crash/keeper.js'
+import { untilServedOrGone } from './crash/other-supervisor.js'
 import { survivor } from './crash/survive.js'
 import type { EventLog } from './event-log.js'
 import { Supervisor } from './supervisor.js'
@@ -61,6 +62,8 @@ export const runSupervisor = async ({
   const onChange = (lost: DproxyError | undefined) => {
     if (lost) log.error(null, lost.message)
     else log.warn(null, 'somebody had deleted the control socket: it is there again')
+    // It may have been deleted with its directory, and what we keep beside it, too.
+    if (!lost && supervisor.holdsPlace) keeper.saveAgain()
   }
   let server: ControlServer
   const publish = async () => {
@@ -79,14 +82,19 @@ export const runSupervisor = async ({
     onHosts,
     ...(teller ? { succession } : {}),
   })
-  onCrash?.(survivor({ supervisor, keeper, log, over: over.promise, revive }))
   let stops = 0
+  const isStopping = () => stops > 0
+  onCrash?.(survivor({ supervisor, keeper, log, isStopping, over: over.promise, revive }))
   onStop(() => {
     stops += 1
     if (stops === 1) void supervisor.shutdown(DRAIN_MS)
     else supervisor.hurry()
   })
   await privateDir(runtimeDir(env))
+  if (!teller) {
+    const other = (await readRunRecord(env))?.pid
+    if (other !== undefined && other !== pid) await untilServedOrGone(other, control, supervisor.emptied)
+  }
   await keeper.read()
   const path = teller ? successorSocketPath(env) : control
   server = scope.use(await serveControl(path, supervisor, version, { onChange }))

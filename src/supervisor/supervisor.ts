@@ -16,7 +16,7 @@ import type {
 } from '../control/messages.js'
 import { SCHEMA_VERSION } from '../control/messages.js'
 import type { RunRecord } from '../control/run-record.js'
-import type { ControlService } from '../control/server.js'
+import type { ControlService } from '../control/service.js'
 import { DproxyError } from '../base/errors.js'
 import type { Env } from '../base/paths.js'
 import { Containment } from './crash/containment.js'

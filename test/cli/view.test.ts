@@ -34,6 +34,7 @@ test('nothing that comes from a server or a file moves the cursor or starts a li
     socket: HOSTILE,
     engine: { version: HOSTILE, apiVersion: HOSTILE },
     remoteSocket: HOSTILE,
+    remoteSocketFound: true,
     forwarding: { method: 'nc', why: HOSTILE },
     lastError: error,
   })
@@ -65,16 +66,17 @@ test('why a host is not up, or what its last client met, stands under the table 
 
 test('what is not as it usually is stands under the table, one line each', () => {
   const usual = hostStatus('fine')
+  const told = hostStatus('told', { remoteSocket: '/srv/docker.sock', remoteSocketFound: false })
   const odd = hostStatus('odd', {
     remoteSocket: '/run/user/1000/docker.sock',
     forwarding: { method: 'docker system dial-stdio', why: 'sshd forbids forwarding there' },
     turnedAway: 3,
   })
   const shown = statusTable(
-    of(usual, odd, hostStatus('new', { remoteSocket: 'auto', forwarding: null })),
+    of(usual, odd, told, hostStatus('new', { remoteSocket: 'auto', remoteSocketFound: false })),
     plain,
   )
-  const [, , , , ...remarks] = shown.trimEnd().split('\n')
+  const [, , , , , ...remarks] = shown.trimEnd().split('\n')
   expect(remarks).toEqual([
     '  odd: streams go through docker system dial-stdio there: sshd forbids forwarding there',
     "  odd: its engine's socket there is /run/user/1000/docker.sock",

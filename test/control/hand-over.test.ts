@@ -78,6 +78,27 @@ test('a line without an end closes the connection at a limit [C2]', async () => 
   expect(await served.client.status()).toMatchObject({ schemaVersion: 1 })
 })
 
+test('a hand-over that one side has ended is over, though the other keeps its side open', async () => {
+  await using served = await Served.start()
+  const socket = connect({ path: served.path, allowHalfOpen: true })
+  let said = ''
+  socket.on('error', () => undefined)
+  socket.setEncoding('utf8').on('data', (text: string) => (said += text))
+  try {
+    socket.write('CONNECT /v1/hand-over HTTP/1.1\r\nHost: dproxy\r\n\r\n')
+    const successor = await until('it is open', () => served.service.successors[0])
+    expect(successor.isOver).toBe(false)
+    successor.send(frozen)
+    successor.close()
+    await successor.closed
+    expect(successor.isOver).toBe(true)
+    await until('the last words', () => said.includes('"frozen"'))
+    expect(socket.writable).toBe(true)
+  } finally {
+    socket.destroy()
+  }
+})
+
 test('nothing else can be connected to', async () => {
   await using served = await Served.start()
   expect(await rawly(served.path, 'CONNECT example.com:80 HTTP/1.1\r\nHost: x\r\n\r\n')).toMatch(

@@ -168,6 +168,20 @@ test('a client that dies in the middle of its request or of its answer harms nob
   expect(served.service.asked).toHaveLength(1)
 })
 
+test('a client that asks for a way that is not there, and leaves at once, harms nobody [C6]', async () => {
+  await using served = await Served.start()
+  for (let at = 0; at < 20; at += 1) {
+    const socket = connect(served.path)
+    await once(socket, 'connect')
+    socket.write('CONNECT /x HTTP/1.1\r\nHost: dproxy\r\n\r\n')
+    socket.destroy()
+  }
+  const hanging = connect(served.path)
+  hanging.write('CONNECT /x HTTP/1.1\r\nHost: dproxy\r\n\r\n')
+  await once(hanging.resume(), 'close')
+  expect((await served.client.status()).hosts).toEqual([])
+})
+
 test('500 clients that say nothing keep nobody from being served, and end with the server [C7]', async () => {
   await using served = await Served.start()
   const idle = Array.from({ length: 500 }, () => connect(served.path).on('error', () => undefined))

@@ -18,7 +18,8 @@ import type {
   UpReply,
   UpRequest,
 } from '../../src/control/messages.js'
-import { serveControl, type ControlServer, type ControlService } from '../../src/control/server.js'
+import { serveControl, type ControlServer } from '../../src/control/server.js'
+import type { ControlService } from '../../src/control/service.js'
 import { TempDir } from '../testbed/temp-dir.js'
 
 /** A service that remembers what it was asked and serves whatever hosts the test gives it. */
@@ -213,6 +214,7 @@ export const hostStatus = (name = 'prod', more: Partial<HostStatus> = {}): HostS
   socket: `/tmp/docker-${name}.sock`,
   ssh: 'deploy@127.0.0.1:22',
   remoteSocket: '/var/run/docker.sock',
+  remoteSocketFound: true,
   engine: { version: '28.2.2', apiVersion: '1.50' },
   rttMs: 1,
   lanes: 1,

@@ -62,6 +62,26 @@ describeOurs('a supervisor that crashes', (hosts) => {
     },
   )
 
+  test.for(['down --all', 'SIGTERM'] as const)(
+    'while it stops its hosts, told so by %s, leaves nobody to bring them back [L6]',
+    async (how) => {
+      await using world = await breakable()
+      const [pid] = supervisors(world)
+      await using box = await logs(world)
+      const down = how === 'SIGTERM' ? undefined : world.start(['down', '--all', '--drain', '8s'])
+      if (!down) process.kill(pid!, 'SIGTERM')
+      await until('prod drains', async () => (await statusOf(world, 'prod')).hosts[0]?.state === 'draining')
+      process.kill(pid!, 'SIGUSR2')
+      expect((await box.exec).exitCode).not.toBe(0)
+      await down
+      // Another one would have been started before this one is gone.
+      await until('nothing runs', () => world.processes().length === 0)
+      expect([stands(world), stands(world, 'prod')]).toEqual([false, false])
+      await expect(stat(recordOf(world))).rejects.toThrow('ENOENT')
+      expect(await logOf(world)).toContain('the supervisor crashed: TypeError: broken on demand')
+    },
+  )
+
   test('again and again pauses longer each time, then gives up and says so [L6]', async () => {
     const world = await World.create()
     try {
@@ -121,6 +141,49 @@ describeOurs('a supervisor that crashes', (hosts) => {
     await must(world, ['up', 'prod'])
     expect((await statusOf(world)).hosts.map(({ state }) => state)).toEqual(['up', 'stopped'])
     expect((await must(world, ['status'])).stderr).toBe('')
+  })
+
+  test('one that is killed is missed in words that work when they are pasted', async () => {
+    await using world = await World.create()
+    const { prod, staging } = hosts()
+    await world.config({ hosts: { prod: world.entry('prod', prod) } })
+    const other = join(world.dir, 'the other.json')
+    await writeFile(other, JSON.stringify({ hosts: { staging: world.entry('staging', staging) } }))
+    const lab = ['--ssh-host', `127.0.0.1:${prod.port}`, '--local-socket', world.socket('lab'), '--lazy']
+    await must(world, ['up', 'prod'])
+    await must(world, ['up', 'staging', '--config', other])
+    await must(world, ['up', ...lab])
+    await until('it is written down', async () =>
+      (await readFile(recordOf(world), 'utf8')).includes('"lazy":true'),
+    )
+    const [pid] = supervisors(world)
+    process.kill(pid!, 'SIGKILL')
+    await until('it is gone', () => !isAlive(pid!))
+    const own = (await must(world, ['status'])).stderr
+    expect(own).toMatch(
+      /; start staging and \S+ again with the same options as before; to start prod again: /u,
+    )
+    expect(own).toMatch(/: dproxy up prod\n$/u)
+    const theirs = (await must(world, ['status', '--config', other])).stderr
+    expect(theirs).toContain(`; to start staging again: dproxy up --config '${other}' staging\n`)
+    await must(world, ['up', '--config', other, 'staging'])
+    expect((await statusOf(world, 'staging')).hosts[0]?.state).toBe('up')
+  })
+
+  test('one whose control socket was deleted a moment ago is used by the next command, and stays the only one', async () => {
+    await using world = await World.create()
+    await world.configure(hosts())
+    await must(world, ['up', 'prod'])
+    const [pid] = supervisors(world)
+    await rm(world.controlSocket)
+    await must(world, ['up', 'staging'])
+    expect(supervisors(world)).toEqual([pid])
+    expect((await statusOf(world)).hosts.map(({ state }) => state)).toEqual(['up', 'up'])
+    await until(
+      'both are written down',
+      async () => JSON.parse(await readFile(recordOf(world), 'utf8')).hosts.length === 2,
+    )
+    expect(JSON.parse(await readFile(recordOf(world), 'utf8'))).toMatchObject({ pid })
   })
 
   test('the code of one host that throws costs that host its link, and no other anything [L7]', async () => {

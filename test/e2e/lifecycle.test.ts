@@ -473,4 +473,19 @@ describeOurs('hosts are stopped under load', (hosts) => {
       await remove()
     }
   })
+
+  test('in the foreground it ends by itself when every host waits for the user, and says why', async () => {
+    await using world = await World.create()
+    const unknown = (name: 'prod' | 'staging') => ({
+      ...world.entry(name, hosts()[name]),
+      knownHostsFile: '/dev/null',
+    })
+    await world.config({ hosts: { prod: unknown('prod'), staging: unknown('staging') } })
+    const { exitCode, stderr } = await world.dproxy(['up', '--all', '--foreground'])
+    expect(exitCode).toBe(4)
+    for (const name of ['prod', 'staging']) {
+      expect(stderr).toMatch(new RegExp(`^dproxy: ${name}: host key: `, 'mu'))
+      expect(stands(world, name)).toBe(false)
+    }
+  })
 })

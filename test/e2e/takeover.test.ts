@@ -124,6 +124,42 @@ describeOurs('a new supervisor takes the place of the running one', (hosts) => {
     }
   })
 
+  test('what the old one has is no success when the new one is killed and another comes', async () => {
+    await using world = await withBoth()
+    await using box = await sleeper(world)
+    const before = await pidOf(world)
+    const scripts = ['sleep 40; exit 7', 'sleep 40; exit 0']
+    const clients = scripts.map((script) => world.docker('prod', ['exec', box.id, 'sh', '-c', script]))
+    await until('they run', async () => (await statusOf(world, 'prod')).hosts[0]!.streams.open >= 2)
+    await must(world, [...RENEW, '--drain', '8s'])
+    process.kill((await pidOf(world))!, 'SIGKILL')
+    await must(world, ['up', 'prod'])
+    for (const client of clients) expect((await client).exitCode).not.toBe(0)
+    await until('the old one is gone', () => !isAlive(before!))
+    expect(await world.docker('prod', ['ps'])).toMatchObject({ exitCode: 0 })
+  })
+
+  test('two commands at once do not end each other’s supervisor', async () => {
+    await using world = await withBoth()
+    const before = await pidOf(world)
+    const row = clientsInARow(world, 'prod')
+    const commands = await Promise.all([world.dproxy(RENEW), world.dproxy(RENEW)])
+    const refused = commands.filter(({ exitCode }) => exitCode !== 0)
+    for (const { exitCode, stderr } of refused) {
+      expect(exitCode).toBe(5)
+      expect(stderr).toContain('another command is just renewing the supervisor')
+    }
+    expect(refused.length).toBeLessThan(2)
+    const { failures, served } = await row.stop()
+    expect(failures).toEqual([])
+    expect(served).toBeGreaterThan(0)
+    const after = await pidOf(world)
+    expect(after).not.toBe(before)
+    await until('one is left', () => supervisors(world).length === 1)
+    expect(supervisors(world)).toEqual([after])
+    expect(await statusOf(world)).toMatchObject({ hosts: [{ state: 'up' }, { state: 'up' }] })
+  })
+
   test('a host that does not come up in the new one calls it off, and nothing has changed', async () => {
     await using world = await withBoth()
     const before = await pidOf(world)

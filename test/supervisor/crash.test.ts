@@ -12,7 +12,7 @@ import { ControlClient } from '../../src/control/client.js'
 import { definition } from '../control/support.js'
 import { TempDir } from '../testbed/temp-dir.js'
 import { until } from '../testbed/until.js'
-import { ask, Rig } from './rig.js'
+import { ask, follow, Rig } from './rig.js'
 
 const record = (more: Partial<RunRecord> = {}): RunRecord => ({
   pid: 1,
@@ -52,6 +52,23 @@ test('an exception in the name of nobody, or of a host that is gone, is not kept
   await rig.up(rig.host('prod'))
   expect(rig.supervisor.contain(new Error('broken'))).toBe(false)
   expect(onBehalfOf('lab', () => rig.supervisor.contain(new Error('broken')))).toBe(false)
+})
+
+test('an exception in the name of a host that is being ended cuts its streams, and no others', async () => {
+  await using rig = await Rig.start()
+  for (const name of ['prod', 'staging']) {
+    await rig.up(rig.host(name))
+    await rig.reaches(name, 'up')
+  }
+  const [prod, staging] = [await follow(rig.socket('prod')), await follow(rig.socket('staging'))]
+  const ended = rig.supervisor.shutdown(60_000)
+  for (const name of ['prod', 'staging']) await rig.reaches(name, 'draining')
+  expect(onBehalfOf('prod', () => rig.supervisor.contain(new Error('broken')))).toBe(true)
+  await prod.gone
+  await until('prod is gone', () => rig.state('prod') === undefined)
+  expect(rig.supervisor.streams('staging')).toHaveLength(1)
+  staging.leave()
+  await ended
 })
 
 test('a host whose code throws again and again waits for the user', async () => {

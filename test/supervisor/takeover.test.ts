@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { Agent, get, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { expect, test } from 'vitest'
@@ -9,7 +10,9 @@ import { deferred } from '../../src/base/deferred.js'
 import { Scope } from '../../src/base/scope.js'
 import { ControlClient } from '../../src/control/client.js'
 import { EventLog } from '../../src/supervisor/event-log.js'
+import { onBehalfOf } from '../../src/supervisor/crash/at-fault.js'
 import { runSupervisor } from '../../src/supervisor/run.js'
+import type { Supervisor } from '../../src/supervisor/supervisor.js'
 import { until } from '../testbed/until.js'
 import { ask, follow, Rig } from './rig.js'
 
@@ -58,12 +61,14 @@ class Line implements AsyncDisposable {
     const stops: (() => void)[] = []
     const stop = () => stops.forEach((each) => each())
     let isOver = false
+    let itself: Supervisor | undefined
     const running = runSupervisor({
       env: this.rig.env,
       version: '1',
       log: EventLog.inMemory(),
       pid,
       onStop: (listener) => void stops.push(listener),
+      onReady: (made) => void (itself = made),
       ...(teller ? { teller } : {}),
     }).finally(() => (isOver = true))
     running.catch(() => undefined)
@@ -81,6 +86,9 @@ class Line implements AsyncDisposable {
       get isOver() {
         return isOver
       },
+      get itself() {
+        return itself
+      },
     }
   }
 
@@ -91,6 +99,15 @@ class Line implements AsyncDisposable {
     const started = this.supervisor(teller.promise)
     for (const name of ['prod', 'staging']) await this.bringUp(this.next, name)
     return Object.assign(started, { abandon: () => teller.resolve() })
+  }
+
+  /** Freezes the one that runs, as a successor does; `news` is what it says. */
+  async freeze() {
+    const channel = await this.control.handOver()
+    const news: string[] = []
+    channel.receive(({ is }) => news.push(is))
+    await until('it is frozen', () => news.includes('frozen'))
+    return { channel, news }
   }
 
   async bringUp(client: ControlClient, name: string): Promise<void> {
@@ -291,4 +308,69 @@ test('a supervisor that is told to stop while another gets ready stops, and the 
   line.first.stop()
   await Promise.all([line.first.running, second.running])
   expect(existsSync(line.rig.socket('prod'))).toBe(false)
+})
+
+test('streams in a retired supervisor are cut at once when its successor is gone, and it leaves', async () => {
+  await using line = await Line.start()
+  const clients = [await follow(line.rig.socket('prod')), await follow(line.rig.socket('staging'))]
+  const { channel, news } = await line.freeze()
+  channel.send({ do: 'retire', drainMs: 600_000 })
+  await until('it is retired', () => news.includes('retired'))
+  expect(line.first.itself?.streams('prod')).toHaveLength(1)
+  channel.close()
+  await Promise.all(clients.map(({ gone }) => gone))
+  await line.first.running
+})
+
+test('one that is gone with its last order on the way takes no place', { timeout: 30_000 }, async () => {
+  await using line = await Line.start()
+  const client = await follow(line.rig.socket('prod'))
+  const socket = connect(join(line.rig.dir, 'run/control.sock'))
+  let said = ''
+  socket.setEncoding('utf8').on('data', (text: string) => (said += text))
+  socket.write('CONNECT /v1/hand-over HTTP/1.1\r\nHost: dproxy\r\n\r\n')
+  await until('it is frozen', () => said.includes('"frozen"'))
+  socket.write('{"do":"retire","drainMs":600000}\n')
+  socket.destroy()
+  expect(await line.control.restart('staging', 0, false)).toEqual({ cut: 0 })
+  expect(await line.pid()).toBe(1)
+  expect(line.first.itself?.serves && line.first.itself.holdsPlace).toBe(true)
+  expect(line.first.itself?.streams('prod')).toHaveLength(1)
+  expect(await ask(line.rig.socket('prod'))).toBe(200)
+  client.leave()
+})
+
+test('a socket that the old one cannot remove does not keep it from its end', async () => {
+  await using line = await Line.start()
+  const dir = join(line.rig.dir, 'sub')
+  await mkdir(dir)
+  const socket = join(dir, 'third.sock')
+  await line.control.up({ ...HOW, definition: line.rig.host('third', { socket }) })
+  const clients = [await follow(line.rig.socket('prod')), await follow(socket)]
+  const { channel, news } = await line.freeze()
+  await rename(dir, join(line.rig.dir, 'away'))
+  await writeFile(dir, 'no directory')
+  channel.send({ do: 'retire', drainMs: 600_000 })
+  await until('it is retired', () => news.includes('retired'))
+  expect(news).not.toContain('refused')
+  for (const name of ['prod', 'third']) expect(line.first.itself?.streams(name)).toHaveLength(1)
+  for (const client of clients) client.leave()
+  await line.first.running
+  await until('it has said so', () => news.filter((is) => is === 'drained').length === 3)
+})
+
+test('an exception in the name of a host cuts its streams in a retired supervisor, and no others', async () => {
+  await using line = await Line.start()
+  const [prod, staging] = [await follow(line.rig.socket('prod')), await follow(line.rig.socket('staging'))]
+  await line.successor()
+  await line.next.takeOver(600_000)
+  const first = line.first.itself!
+  expect(onBehalfOf('prod', () => first.contain(new Error('broken')))).toBe(true)
+  await prod.gone
+  await until('prod is gone there', () => first.status().hosts.length === 1)
+  expect(first.streams('staging')).toHaveLength(1)
+  expect(line.first.isOver).toBe(false)
+  staging.leave()
+  await line.first.running
+  expect(await ask(line.rig.socket('staging'))).toBe(200)
 })

@@ -10,6 +10,9 @@ import { locate, type Found } from './locate.js'
 // look for one each.
 const REFUSAL_HOLDS_MS = 1000
 
+/** sshd does forward: the refusal was the engine's, which was not there yet. */
+class ForwardsAfterAll extends Error {}
+
 /** One SSH connection together with the way to the engine in it: which socket, and how streams get to it. */
 export class EngineLane {
   readonly #raw: RawLane
@@ -114,7 +117,11 @@ export class EngineLane {
       signal.throwIfAborted()
       this.lost.throwIfAborted()
       if (this.#isForwarded || !mayBeForbidden(failure)) throw failure
-      const chosen = await unless(over, this.#choose(path, failure))
+      const chosen = await unless(over, this.#choose(path, failure)).catch((why: unknown) => {
+        if (why instanceof ForwardsAfterAll) return undefined
+        throw why
+      })
+      if (!chosen) return this.#keep(await this.#raw.openStream(path, signal))
       return this.#keep(await chosen.open(signal, this.openStreams))
     }
   }
@@ -148,9 +155,9 @@ export class EngineLane {
   /** The way round `failure`, looked for once for all who met it at about the same time. */
   #choose(path: string, failure: DproxyError): Promise<Fallback> {
     if (this.#choice && performance.now() <= this.#choice.untilMs) return this.#choice.result
-    const result = Fallback.find(this.#raw, path, failure, () => this.#cut()).then((fallback) => {
-      // Another stream was opened meanwhile.
-      if (this.#isForwarded) throw failure
+    const result = Fallback.find(this.#raw, path, failure, () => this.#cut()).then(async (fallback) => {
+      // An engine that was only just starting is no reason to go round sshd for as long as the connection lasts.
+      if (this.#isForwarded || (await this.#forwardsNow(path))) throw new ForwardsAfterAll()
       this.#fallback = fallback
       return fallback
     })
@@ -160,6 +167,17 @@ export class EngineLane {
       choice.untilMs = performance.now() + REFUSAL_HOLDS_MS
     })
     return result
+  }
+
+  async #forwardsNow(path: string): Promise<boolean> {
+    try {
+      const stream = await this.#raw.openStream(path, this.lost)
+      stream.destroy()
+      this.#isForwarded = true
+    } catch {
+      this.lost.throwIfAborted()
+    }
+    return this.#isForwarded
   }
 
   /** Counts it from now until it is over, whatever the transport counts. */

@@ -1,3 +1,4 @@
+import { deferred } from '../../base/deferred.js'
 import type { DproxyError } from '../../base/errors.js'
 
 /** How one stream ended, as far as it came from the server. */
@@ -35,6 +36,10 @@ export interface Judge {
 // Whatever comes after so much silence is no answer to anything. Not longer: sshd counts whole seconds, so that its
 // interval of two may be over after a little more than one.
 export const QUIET_MS = 500
+
+// The question waits behind whatever else is being sent, and no end is to wait for somebody's upload: what the server
+// sends together comes in sooner than this.
+const HELD_AT_MOST_MS = 3000
 
 // A round trip that was measured once may have become shorter since.
 const LONGEST_RTT_MS = 1000
@@ -94,11 +99,15 @@ export class IdleWatch {
     const judge = this.#judge
     const end = { at: now(), quietSince: this.quietSince, afterOurs: this.#isEndSent }
     if (!judge?.mayCut || !this.#isQuiet(end.at, judge.rttMs)) return then(undefined)
-    judge.answered().then(
-      () => then(this.#closedAt && judge.cutBy(end)),
-      // The connection is lost, and its streams fail with the reason.
-      () => undefined,
-    )
+    const enough = deferred<void>()
+    const late = setTimeout(enough.resolve, HELD_AT_MOST_MS).unref()
+    Promise.race([judge.answered(), enough.promise])
+      .finally(() => clearTimeout(late))
+      .then(
+        () => then(this.#closedAt && judge.cutBy(end)),
+        // The connection is lost, and its streams fail with the reason.
+        () => undefined,
+      )
     return undefined
   }
 

@@ -33,15 +33,17 @@ export class Containment {
 
   /**
    * Deals with an exception that nobody caught: the host on whose behalf its code ran is stopped and started again,
-   * and after too many it waits for the user. False when there is no such host.
+   * and after too many it waits for the user. Where hosts are only being ended, its streams are cut, and no other
+   * host's. False when there is no such host.
    */
   contain(failure: unknown): boolean {
     const { roster, log, goesOn } = this.#options
     const name = hostAtFault()
     const host = name === undefined ? undefined : roster.find(name)
-    if (!host || !goesOn()) return false
+    if (!host) return false
     // One that is broken may throw a hundred times before it is stopped.
-    if (!this.#broken.has(host)) this.#replace(host, failure)
+    if (!goesOn()) host.hasten(0)
+    else if (!this.#broken.has(host)) this.#replace(host, failure)
     this.#broken.add(host)
     log.error(host.definition.name, `an internal error: ${stackOf(failure)}`)
     return true

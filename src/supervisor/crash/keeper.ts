@@ -2,6 +2,7 @@ import { runRecordPath, type Env } from '../../base/paths.js'
 import { readRunRecord, type RunRecord } from '../../control/run-record.js'
 import type { EventLog } from '../event-log.js'
 import { Crashes, MOST_CRASHES, sentenceOf } from './crashes.js'
+import { isSupervisor } from './other-supervisor.js'
 import { RecordFile } from './record-file.js'
 
 interface KeeperOptions {
@@ -52,14 +53,22 @@ export class Keeper {
   keep(hosts: RunRecord['hosts']): void {
     const names = new Set(hosts.map(({ definition }) => definition.name))
     this.#hosts = [...hosts, ...this.#missing.filter(({ definition }) => !names.has(definition.name))]
+    this.saveAgain()
+  }
+
+  /** Writes it once more: the file may have been deleted. */
+  saveAgain(): void {
     this.#file.save(this.#record(null))
   }
 
-  /** Writes down that we have crashed over `failure`; false when that happened too often to go on. */
+  /**
+   * Writes down that we have crashed over `failure`; false when nobody is to go on in our place: it happened too
+   * often, or no host is left to be served.
+   */
   async crashed(failure: unknown): Promise<boolean> {
     const { log } = this.#options
     // One that cannot even begin does not begin again.
-    if (!this.#isRead) return false
+    if (!this.#isRead || this.#hosts.length === 0) return false
     this.#crashes.add()
     const record = this.#record(sentenceOf(failure))
     this.#file.saveForGood(record)
@@ -71,8 +80,11 @@ export class Keeper {
     return false
   }
 
-  /** Nothing runs any more, as it should be. */
+  /** Nothing runs any more, as it should be. What another supervisor keeps there is left alone. */
   async forget(): Promise<void> {
+    await this.#file.settled()
+    const found = await readRunRecord(this.#env)
+    if (found && found.pid !== this.#options.pid && (await isSupervisor(found.pid))) return
     await this.#file.remove()
   }
 

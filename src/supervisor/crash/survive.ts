@@ -11,6 +11,8 @@ export interface Crashing {
   readonly supervisor: Supervisor
   readonly keeper: Keeper
   readonly log: EventLog
+  /** Whether it was told to stop. */
+  readonly isStopping: () => boolean
   /** Resolves when nothing of it is left. */
   readonly over: Promise<void>
   /** Starts another supervisor in place of this one. */
@@ -21,7 +23,7 @@ export interface Crashing {
  * Deals with exceptions that nobody caught. One in the code of a host costs that host its link; any other ends the
  * supervisor, and another one is started that runs the same hosts. Resolves with whether this one goes on.
  */
-export const survivor = ({ supervisor, keeper, log, over, revive }: Crashing) => {
+export const survivor = ({ supervisor, keeper, log, isStopping, over, revive }: Crashing) => {
   let isEnding = false
   return async (failure: unknown): Promise<boolean> => {
     // What goes wrong while it ends must not keep it from ending.
@@ -29,8 +31,8 @@ export const survivor = ({ supervisor, keeper, log, over, revive }: Crashing) =>
     if (supervisor.contain(failure)) return true
     isEnding = true
     log.error(null, `the supervisor crashed: ${stackOf(failure)}`)
-    // One that has handed its hosts over, or has none yet, leaves nobody behind.
-    const isMissed = revive !== undefined && supervisor.holdsPlace
+    // One that has handed its hosts over, or was to stop them, leaves nobody behind.
+    const isMissed = revive !== undefined && supervisor.holdsPlace && !isStopping()
     const goesOn = isMissed && (await keeper.crashed(failure))
     supervisor.hurry()
     void supervisor.shutdown(0).catch(() => undefined)

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { LineChannel } from '../../control/line-channel.js'
 import type { HandOverNews, HandOverOrder, Running, TakeOverReply } from '../../control/messages.js'
 import { deferred } from '../../base/deferred.js'
@@ -14,7 +14,7 @@ export interface Retiring {
    */
   freeze(onCut: (host: string) => void): Promise<Running>
   thaw(): void
-  /** Accepts its last clients, and leaves its place. @throws DproxyError when it does not */
+  /** Accepts its last clients, and leaves its place, for good. @throws DproxyError when it serves on */
   retire(): Promise<TakeOverReply['draining']>
   /** Lets the streams end for `drainMs`, cuts the rest, and is done. */
   finish(drainMs: number, onDrained: (host: string) => void): Promise<void>
@@ -44,8 +44,9 @@ export const handOver = async (
   })
   void successor.closed.then(() => order.resolve(undefined))
   const refuse = (failure: unknown) => successor.send({ is: 'refused', ...failureOf(asDproxyError(failure)) })
+  let running: Running
   try {
-    const running = await retiring.freeze((host) => successor.send({ is: 'cut', host }))
+    running = await retiring.freeze((host) => successor.send({ is: 'cut', host }))
     successor.send({ is: 'frozen', pid, running })
   } catch (failure) {
     refuse(failure)
@@ -53,8 +54,13 @@ export const handOver = async (
   }
   try {
     const drainMs = await orLate(order.promise)
-    if (drainMs === undefined) return retiring.thaw()
+    if (drainMs === undefined || (await isGone(successor))) return retiring.thaw()
     const draining = await retiring.retire()
+    // Whoever serves these clients after it knows of no cut here: they must lose their streams while its sockets
+    // are dead, or docker would ask there what became of a command, and read the answer as success.
+    void successor.closed.then(() => {
+      for (const { definition } of running.hosts) retiring.hasten(definition.name, 0)
+    })
     successor.send({ is: 'retired', draining })
     await retiring.finish(drainMs, (host) => successor.send({ is: 'drained', host }))
   } catch (failure) {
@@ -63,6 +69,12 @@ export const handOver = async (
   } finally {
     successor.close()
   }
+}
+
+/** Whether its last words are all there is of it: the end of a connection is read a turn later than they are. */
+const isGone = async (successor: LineChannel<HandOverOrder, HandOverNews>): Promise<boolean> => {
+  for (let turn = 0; turn < 2; turn += 1) await nextTurn()
+  return successor.isOver
 }
 
 const orLate = async <T>(work: Promise<T>): Promise<T> => {

@@ -1,6 +1,7 @@
 import type { Running, TakeOverReply } from '../../control/messages.js'
-import { DproxyError } from '../../base/errors.js'
+import { asDproxyError, DproxyError } from '../../base/errors.js'
 import type { EventLog } from '../event-log.js'
+import type { Host } from '../host.js'
 import type { Roster } from '../roster.js'
 import type { Retiring } from './hand-over.js'
 
@@ -53,13 +54,13 @@ export class Retirement implements Retiring {
     this.thaw()
     log.info(null, 'another supervisor has taken the place of this one')
     return Promise.all(
-      roster.all.map(async (host) => ({ host: host.definition.name, streams: await host.retire() })),
+      roster.all.map(async (host) => ({ host: host.definition.name, streams: await this.#retire(host) })),
     )
   }
 
   async finish(drainMs: number, onDrained: (host: string) => void): Promise<void> {
     const { roster, log, hurry, onFinished } = this.#options
-    await Promise.all(
+    await Promise.allSettled(
       roster.all.map(async (host) => {
         const { name } = host.definition
         const finished = host.finish(drainMs, hurry)
@@ -80,5 +81,15 @@ export class Retirement implements Retiring {
 
   holdDown(name: string): void {
     this.#options.roster.find(name)?.holdDown('successor')
+  }
+
+  /** That a socket could not be removed keeps no host from its leave: the place is another supervisor's already. */
+  async #retire(host: Host): Promise<number> {
+    try {
+      return await host.retire()
+    } catch (failure) {
+      this.#options.log.error(host.definition.name, asDproxyError(failure).message)
+      return host.streams().length
+    }
   }
 }
