@@ -33,7 +33,7 @@ export const ensureSupervisor = async (io: Io): Promise<ControlClient> => {
     started = await startDetached(io)
     if ((await answersUnlessEnded(client, started, deadline, io)) !== undefined) return client
   }
-  throw await couldNotStart(io, started, 'it did not answer')
+  throw await couldNotStart(io, 'it did not answer', started)
 }
 
 /** The pid of the supervisor that answers, whoever started it; undefined when ours ended, or none answers in time. */
@@ -49,7 +49,7 @@ const answersUnlessEnded = async (
     const pid = await answers(client)
     if (pid !== undefined) return pid
   }
-  if (code !== undefined && code !== 0) throw await couldNotStart(io, started, `it ended with code ${code}`)
+  if (code !== undefined && code !== 0) throw await couldNotStart(io, `it ended with code ${code}`, started)
   return undefined
 }
 
@@ -104,7 +104,7 @@ export const startSuccessor = async (io: Io): Promise<SuccessorProcess> => {
   try {
     const pid = await answersUnlessEnded(client, started, Date.now() + STARTS_WITHIN_MS, io)
     if (pid !== undefined && pid === child.pid) return { client, pid, letGo }
-    if (pid === undefined) throw await couldNotStart(io, started, 'it did not answer')
+    if (pid === undefined) throw await couldNotStart(io, 'it did not answer', started)
     // Two commands at once: only one supervisor gets the place, and only its own command may tell it to take over.
     throw justRenewing()
   } catch (failure) {
@@ -114,13 +114,11 @@ export const startSuccessor = async (io: Io): Promise<SuccessorProcess> => {
 }
 
 /** Whether `child` serves everybody by now, or nobody can tell: then it must not be killed. */
-const mayServe = async ({ pid }: ChildProcess, io: Io): Promise<boolean> => {
-  try {
-    return (await answers(controlClient(io))) === pid
-  } catch {
-    return true
-  }
-}
+const mayServe = ({ pid }: ChildProcess, io: Io): Promise<boolean> =>
+  answers(controlClient(io)).then(
+    (serving) => serving === pid,
+    () => true,
+  )
 
 const justRenewing = (): DproxyError =>
   new DproxyError('SUPERVISOR_FAILED', 'another command is just renewing the supervisor', {
@@ -173,34 +171,28 @@ const openLog = async (env: Io['env']): Promise<number> => {
     throw new DproxyError(
       'SUPERVISOR_FAILED',
       `cannot write the log ${logPath(env)}: ${errnoOf(failure) ?? String(failure)}`,
-      {
-        cause: failure,
-        hint: 'free the disk or the directory, or set XDG_STATE_HOME to another one',
-      },
+      { cause: failure, hint: 'free the disk or the directory, or set XDG_STATE_HOME to another one' },
     )
   }
 }
 
-const couldNotStart = async (
-  { env }: Io,
-  started: Started | undefined,
-  why: string,
-): Promise<DproxyError> => {
+const couldNotStart = async ({ env }: Io, why: string, started?: Started): Promise<DproxyError> => {
   const log = await readFile(logPath(env)).catch(() => Buffer.alloc(0))
   // A shorter one was begun anew meanwhile.
   const from = started && started.logged <= log.length ? started.logged : 0
   const last = log.toString('utf8', from).trim().split('\n').at(-1) ?? ''
-  let said = last
-  try {
-    said = String((JSON.parse(last) as { message?: unknown }).message)
-  } catch {
-    // A line that is not ours (Node's own words about a crash) is shown as it is.
-  }
   return new DproxyError(
     'SUPERVISOR_FAILED',
-    `the supervisor could not start: ${why}${said ? `: ${printable(said)}` : ''}`,
-    {
-      hint: `its log is ${logPath(env)}`,
-    },
+    `the supervisor could not start: ${why}${last ? `: ${printable(messageIn(last))}` : ''}`,
+    { hint: `its log is ${logPath(env)}` },
   )
+}
+
+const messageIn = (line: string): string => {
+  try {
+    return String((JSON.parse(line) as { message?: unknown }).message)
+  } catch {
+    // A line that is not ours (Node's own words about a crash) is shown as it is.
+    return line
+  }
 }

@@ -48,7 +48,7 @@ export class HostOrders {
     return this.#roster.inTurn(name, async () => {
       this.#lifetime.refuseWhenStopping()
       const host = this.#roster.running(name)
-      const cut = await this.#roster.stop(host, drainMs)
+      const cut = await this.#roster.stop(host, drainMs, true)
       this.#lifetime.refuseWhenStopping()
       await this.#roster.start(host.definition, host.agentSocket, { lazy: false, person })
       return { cut }
@@ -95,7 +95,7 @@ export class HostOrders {
     }
     this.#roster.refuseSharedSocket(definition)
     if (running && !evenProtected) refuseProtected(running)
-    if (running) await this.#roster.stop(running, 0)
+    if (running) await this.#roster.stop(running, 0, true)
     await this.#roster.start(definition, agent, { lazy, person })
     return { action: running ? 'restarted' : 'started' }
   }

@@ -34,6 +34,8 @@ export class Roster {
   readonly #gate = new AddressGate()
   /** Kept as long as we run, as an agent keeps them: no reconnect and no second host asks for them again. */
   readonly #unlocked = new UnlockedKeys()
+  /** Stopped only to be started again. */
+  readonly #comingBack = new WeakSet<Host>()
   /** Streams that were cut by stopping a host, and when. */
   readonly #cuts = new Map<string, { readonly cut: number; readonly atMs: number }>()
   /** The supervisor whose place we took, as long as streams of these hosts may be there. */
@@ -60,8 +62,8 @@ export class Roster {
   /** What another supervisor would have to start if this one crashed: nothing that is being stopped. */
   record(): RunRecord['hosts'] {
     return this.all
+      .filter((host) => this.#comingBack.has(host) || host.running().state !== 'draining')
       .map((host) => host.running())
-      .filter(({ state }) => state !== 'draining')
       .map(({ definition, agent, state }) => ({ definition, agent, lazy: state === 'idle' }))
   }
 
@@ -103,9 +105,13 @@ export class Roster {
     onHosts()
   }
 
-  /** Drains and stops a host, with what it has in the supervisor before us. Resolves with how many streams were cut. */
-  async stop(host: Host, drainMs: number): Promise<number> {
+  /**
+   * Drains and stops a host, with what it has in the supervisor before us; `comesBack`: to start it again. Resolves
+   * with how many streams were cut.
+   */
+  async stop(host: Host, drainMs: number, comesBack = false): Promise<number> {
     const { name } = host.definition
+    if (comesBack) this.#comingBack.add(host)
     const elsewhere = this.#predecessor?.end(name, drainMs)
     try {
       const stopped = host.stop(drainMs, this.#options.hurry)

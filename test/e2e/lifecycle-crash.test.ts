@@ -163,9 +163,9 @@ describeOurs('a supervisor that crashes', (hosts) => {
     expect(own).toMatch(
       /; start staging and \S+ again with the same options as before; to start prod again: /u,
     )
-    expect(own).toMatch(/: dproxy up prod\n$/u)
+    expect(own).toMatch(/: dproxy up prod$/u)
     const theirs = (await must(world, ['status', '--config', other])).stderr
-    expect(theirs).toContain(`; to start staging again: dproxy up --config '${other}' staging\n`)
+    expect(theirs).toContain(`; to start staging again: dproxy up --config '${other}' staging`)
     await must(world, ['up', '--config', other, 'staging'])
     expect((await statusOf(world, 'staging')).hosts[0]?.state).toBe('up')
   })

@@ -51,7 +51,7 @@ const run = (scope: Scope, { env }: Pick<Rig, 'env'>, pid = 9) => {
   })
   running.catch(() => undefined)
   const stop = () => stops.forEach((each) => each())
-  scope.add(running, async () => {
+  scope.add(undefined, async () => {
     stop()
     stop()
     await running.catch(() => undefined)

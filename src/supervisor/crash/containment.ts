@@ -89,7 +89,7 @@ export class Containment {
 const stopBroken = async (host: Host, roster: Roster): Promise<void> => {
   const enough = new AbortController()
   const late = sleep(STOPS_WITHIN_MS, undefined, { signal: enough.signal }).catch(() => undefined)
-  await Promise.race([roster.stop(host, 0).catch(() => undefined), late])
+  await Promise.race([roster.stop(host, 0, true).catch(() => undefined), late])
   enough.abort()
   roster.drop(host)
 }
