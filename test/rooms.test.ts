@@ -43,12 +43,16 @@ const WRONG = [
   ['react is imported in src/tui only', 'src/control/react.ts', "export { useState } from 'react'"],
   ['base imports no package', 'src/base/package.ts', "export { default } from 'p-limit'"],
   ['base imports no room', 'src/base/room.ts', "export type * from '../control/messages.js'"],
-  ['cli takes supervisor by import() only', 'src/cli/planted.ts', "export * from '../supervisor/link.js'"],
+  [
+    'cli takes supervisor by import() only',
+    'src/cli/planted.ts',
+    "export * from '../supervisor/link/link.js'",
+  ],
   ['control knows no registry', 'src/control/planted.ts', "export * from '../registry/schema.js'"],
   ['registry knows no control', 'src/registry/planted.ts', "export * from '../control/messages.js'"],
   ['docker knows no registry', 'src/docker/planted.ts', "export * from '../registry/schema.js'"],
   ['supervisor knows no command line', 'src/supervisor/cli.ts', "export * from '../cli/paint.js'"],
-  ['tui knows no supervisor', 'src/tui/planted.ts', "export * from '../supervisor/link.js'"],
+  ['tui knows no supervisor', 'src/tui/planted.ts', "export * from '../supervisor/link/link.js'"],
   ['main knows cli and base only', 'src/main.ts', "export { Lane } from './ssh/lane.js'"],
 ] as const
 
@@ -81,7 +85,7 @@ describe('the rooms of src', () => {
   })
 
   test('let cli take supervisor by import() in lazy.ts', async () => {
-    const text = "export const link = () => import('../supervisor/link.js')\n"
+    const text = "export const link = () => import('../supervisor/link/link.js')\n"
     expect(await lint({ 'src/cli/lazy.ts': text })).toEqual([])
   })
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { delayBefore, leastDelay } from '../../src/supervisor/backoff.js'
+import { delayBefore, leastDelay } from '../../src/supervisor/link/backoff.js'
 
 test('waits double up to half a minute and never exceed it, for ever', () => {
   const longest = [1, 2, 3, 4, 5, 6, 7, 8, 100, 1e9].map((attempt) => delayBefore(attempt, () => 1))

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { ClockJumps } from '../../src/supervisor/clock-jumps.js'
+import { ClockJumps } from '../../src/supervisor/link/clock-jumps.js'
 import { until } from '../testbed/until.js'
 
 const watch = () => {

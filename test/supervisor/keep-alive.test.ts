@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Scope } from '../../src/base/scope.js'
-import { keepAlive } from '../../src/supervisor/keep-alive.js'
+import { keepAlive } from '../../src/supervisor/link/keep-alive.js'
 import { until } from '../testbed/until.js'
 import { FakeLane, JumpyClock } from './support.js'
 

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { deferred } from '../../src/base/deferred.js'
 import { DproxyError } from '../../src/base/errors.js'
 import { Scope } from '../../src/base/scope.js'
-import { LanePool, type LanePoolOptions } from '../../src/supervisor/lane-pool.js'
+import { LanePool, type LanePoolOptions } from '../../src/supervisor/lanes/lane-pool.js'
 import { until } from '../testbed/until.js'
 import { FakeLane } from './support.js'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Pause } from '../../src/supervisor/pause.js'
+import { Pause } from '../../src/supervisor/link/pause.js'
 
 const lasts = async (pause: Pause): Promise<number> => {
   const started = performance.now()

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Question } from '../../src/ssh/person.js'
-import { QuestionDesk } from '../../src/supervisor/question-desk.js'
+import { QuestionDesk } from '../../src/supervisor/host/question-desk.js'
 
 const password: Question = {
   kind: 'password',

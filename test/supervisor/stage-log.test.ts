@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { StageLog } from '../../src/supervisor/stage-log.js'
+import { StageLog } from '../../src/supervisor/link/stage-log.js'
 
 const stagesOf = (log: StageLog) => log.passed.map(({ stage }) => stage)
 

@@ -3,7 +3,7 @@ import { formatDuration } from '../../base/duration.js'
 import { asDproxyError, DproxyError } from '../../base/errors.js'
 import { within } from '../../base/timeout.js'
 import { NoEngineSocket, type Found } from '../../ssh/engine/locate.js'
-import type { LinkLane } from '../link-lane.js'
+import type { LinkLane } from '../link/link-lane.js'
 import type { Examination } from './examination.js'
 import type { Trouble } from './report.js'
 

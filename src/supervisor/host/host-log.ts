@@ -2,8 +2,8 @@ import type { DproxyError } from '../../base/errors.js'
 import { count } from '../../base/text.js'
 import type { HostDefinition } from '../../control/messages.js'
 import type { EventLog } from '../event-log.js'
-import type { Link } from '../link.js'
-import type { LinkState } from '../link-status.js'
+import type { Link } from '../link/link.js'
+import type { LinkState } from '../link/link-status.js'
 import { sentence } from './words.js'
 
 /** What one host writes to the log. */

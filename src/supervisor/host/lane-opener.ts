@@ -5,9 +5,9 @@ import type { UnlockedKeys } from '../../ssh/login/unlocked-keys.js'
 import type { Ask } from '../../ssh/person.js'
 import { where } from '../../ssh/target.js'
 import type { AddressGate } from '../address-gate.js'
-import type { Attempt } from '../attempts.js'
-import type { LinkLane } from '../link-lane.js'
-import { openPool } from '../open-pool.js'
+import type { Attempt } from '../link/attempts.js'
+import type { LinkLane } from '../link/link-lane.js'
+import { openPool } from '../lanes/open-pool.js'
 import { storedSecretsOf } from '../stored-secrets.js'
 
 export interface LaneOpenerOptions {

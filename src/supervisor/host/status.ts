@@ -2,7 +2,7 @@ import type { DproxyError } from '../../base/errors.js'
 import type { HostDefinition, HostState, HostStatus, Question, StreamStatus } from '../../control/messages.js'
 import type { Proxy } from '../../proxy/proxy.js'
 import { failureOf } from '../failure.js'
-import type { Link } from '../link.js'
+import type { Link } from '../link/link.js'
 
 /** All that a host's status is made of. */
 export interface HostParts {

@@ -1,7 +1,7 @@
 import type { Running, TakeOverReply } from '../../control/messages.js'
 import { asDproxyError, DproxyError } from '../../base/errors.js'
 import type { EventLog } from '../event-log.js'
-import type { Host } from '../host.js'
+import type { Host } from '../host/host.js'
 import type { Roster } from '../roster.js'
 import type { Retiring } from './hand-over.js'
 

@@ -1,7 +1,7 @@
 import { DproxyError } from '../../base/errors.js'
 import { list } from '../../base/text.js'
 import type { HostDefinition, RunningHost } from '../../control/messages.js'
-import type { Host } from '../host.js'
+import type { Host } from '../host/host.js'
 import type { Predecessor } from './predecessor.js'
 
 /** The supervisor that takes the place, as far as that needs it. */

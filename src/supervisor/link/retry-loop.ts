@@ -1,4 +1,4 @@
-import { needsUser, type DproxyError } from '../base/errors.js'
+import { needsUser, type DproxyError } from '../../base/errors.js'
 import type { Attempts } from './attempts.js'
 import { delayBefore, leastDelay } from './backoff.js'
 import type { ClockJumps } from './clock-jumps.js'

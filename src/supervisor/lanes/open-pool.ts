@@ -1,7 +1,7 @@
-import type { HostDefinition } from '../control/messages.js'
-import { openEngineLane } from '../ssh/engine/open-engine-lane.js'
-import type { LaneOptions } from '../ssh/lane-options.js'
-import type { Ask } from '../ssh/person.js'
+import type { HostDefinition } from '../../control/messages.js'
+import { openEngineLane } from '../../ssh/engine/open-engine-lane.js'
+import type { LaneOptions } from '../../ssh/lane-options.js'
+import type { Ask } from '../../ssh/person.js'
 import { DEFAULT_LANES, LanePool } from './lane-pool.js'
 
 export interface PoolOptions {

@@ -1,4 +1,4 @@
-import { asDproxyError, needsUser, type DproxyError } from '../base/errors.js'
+import { asDproxyError, needsUser, type DproxyError } from '../../base/errors.js'
 import type { PooledLane } from './pool-member.js'
 
 // After a connection that could not be opened, the next is not tried for this long.

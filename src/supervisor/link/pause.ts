@@ -1,5 +1,5 @@
-import { deferred } from '../base/deferred.js'
-import { LONGEST_TIMER_MS } from '../base/timeout.js'
+import { deferred } from '../../base/deferred.js'
+import { LONGEST_TIMER_MS } from '../../base/timeout.js'
 
 /** A wait that may be cut short. On the clock that nobody sets, and that stands still while the machine sleeps. */
 export class Pause {

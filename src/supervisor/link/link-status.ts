@@ -1,5 +1,5 @@
-import type { DproxyError } from '../base/errors.js'
-import type { HostState } from '../control/messages.js'
+import type { DproxyError } from '../../base/errors.js'
+import type { HostState } from '../../control/messages.js'
 
 /** The states a link itself can be in; `draining` is its host's. */
 export type LinkState = Exclude<HostState, 'draining'>

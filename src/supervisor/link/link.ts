@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
-import { DproxyError, type Stage } from '../base/errors.js'
+import { DproxyError, type Stage } from '../../base/errors.js'
 import { Attempts, type Attempt } from './attempts.js'
 import { Clients } from './clients.js'
 import { clockJumps, type ClockJumps } from './clock-jumps.js'

@@ -1,5 +1,5 @@
-import { asDproxyError, type DproxyError, type Stage } from '../base/errors.js'
-import { aborted } from '../base/timeout.js'
+import { asDproxyError, type DproxyError, type Stage } from '../../base/errors.js'
+import { aborted } from '../../base/timeout.js'
 import type { ClockJumps } from './clock-jumps.js'
 import { askVersion, type EngineVersion } from './engine.js'
 import { keepAlive } from './keep-alive.js'

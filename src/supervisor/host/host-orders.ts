@@ -1,9 +1,9 @@
-import type { DownReply, UpReply, UpRequest } from '../control/messages.js'
-import { DproxyError } from '../base/errors.js'
+import type { DownReply, UpReply, UpRequest } from '../../control/messages.js'
+import { DproxyError } from '../../base/errors.js'
 import type { Host } from './host.js'
-import type { Lifetime } from './lifetime.js'
-import type { Roster } from './roster.js'
-import { sameDefinition } from './takeover/take-place.js'
+import type { Lifetime } from '../lifetime.js'
+import type { Roster } from '../roster.js'
+import { sameDefinition } from '../takeover/take-place.js'
 
 /** Does with the hosts what it is told to, as long as the supervisor lives. */
 export class HostOrders {

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { deferred, type Deferred } from '../base/deferred.js'
-import { DproxyError } from '../base/errors.js'
-import { count } from '../base/text.js'
-import { unless } from '../base/timeout.js'
-import type { Question } from '../control/messages.js'
-import type { Ask } from '../ssh/person.js'
+import { deferred, type Deferred } from '../../base/deferred.js'
+import { DproxyError } from '../../base/errors.js'
+import { count } from '../../base/text.js'
+import { unless } from '../../base/timeout.js'
+import type { Question } from '../../control/messages.js'
+import type { Ask } from '../../ssh/person.js'
 
 // As long as sshd itself waits for a login (sshd_config(5), LoginGraceTime).
 const ANSWER_WITHIN_MS = 120_000

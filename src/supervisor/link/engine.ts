@@ -1,9 +1,9 @@
 import { request } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { DproxyError } from '../base/errors.js'
-import { formatDuration } from '../base/duration.js'
-import { printable } from '../base/text.js'
-import { within } from '../base/timeout.js'
+import { DproxyError } from '../../base/errors.js'
+import { formatDuration } from '../../base/duration.js'
+import { printable } from '../../base/text.js'
+import { within } from '../../base/timeout.js'
 
 /** What a Docker engine says of itself. */
 export interface EngineVersion {

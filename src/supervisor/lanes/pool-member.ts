@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import { DproxyError } from '../base/errors.js'
-import type { LinkLane } from './link-lane.js'
+import { DproxyError } from '../../base/errors.js'
+import type { LinkLane } from '../link/link-lane.js'
 
 /** A connection that tells when it may have room for one more stream. */
 export interface PooledLane extends LinkLane {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { deferred } from '../base/deferred.js'
-import { unless } from '../base/timeout.js'
+import { deferred } from '../../base/deferred.js'
+import { unless } from '../../base/timeout.js'
 
 // Nobody tells when a session that has ended is free there as well; soon, and then less and less often, it is tried.
 const FIRST_PAUSE_MS = 50

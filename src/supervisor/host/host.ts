@@ -1,17 +1,23 @@
-import type { HostDefinition, HostState, HostStatus, RunningHost, StreamStatus } from '../control/messages.js'
-import type { DproxyError } from '../base/errors.js'
-import type { ListenOptions } from '../base/unix-socket.js'
-import { Proxy } from '../proxy/proxy.js'
-import { DEFAULT_CONNECT_TIMEOUT_MS } from '../ssh/target.js'
-import { onBehalfOf } from './crash/at-fault.js'
-import { Cuts, type Neighbour } from './host/cuts.js'
-import { Drain } from './host/drain.js'
-import { HostLog } from './host/host-log.js'
-import { LaneOpener } from './host/lane-opener.js'
-import type { HostOptions, HowToStart } from './host/options.js'
-import { statusOf, streamsOf } from './host/status.js'
-import { explain } from './host/words.js'
-import { Link } from './link.js'
+import type {
+  HostDefinition,
+  HostState,
+  HostStatus,
+  RunningHost,
+  StreamStatus,
+} from '../../control/messages.js'
+import type { DproxyError } from '../../base/errors.js'
+import type { ListenOptions } from '../../base/unix-socket.js'
+import { Proxy } from '../../proxy/proxy.js'
+import { DEFAULT_CONNECT_TIMEOUT_MS } from '../../ssh/target.js'
+import { onBehalfOf } from '../crash/at-fault.js'
+import { Cuts, type Neighbour } from './cuts.js'
+import { Drain } from './drain.js'
+import { HostLog } from './host-log.js'
+import { LaneOpener } from './lane-opener.js'
+import type { HostOptions, HowToStart } from './options.js'
+import { statusOf, streamsOf } from './status.js'
+import { explain } from './words.js'
+import { Link } from '../link/link.js'
 import { QuestionDesk } from './question-desk.js'
 
 /** One served host: its listener and its link, and what is told of both. */

@@ -1,4 +1,4 @@
-import type { Stage } from '../base/errors.js'
+import type { Stage } from '../../base/errors.js'
 
 /** The stages of one attempt to bring a host up: which are passed, how long each took, and which is on. */
 export class StageLog {
