@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { Scope } from '../../../src/base/scope.js'
 import { all, text, type Serve } from '../../proxy/support.js'
 import { describeWith } from '../../testbed/describe-with.js'
+import { commandOf } from '../../testbed/processes.js'
 import { TempDir } from '../../testbed/temp-dir.js'
 import { until } from '../../testbed/until.js'
 import { never } from '../support.js'
@@ -137,9 +138,8 @@ describe.each(TRANSPORTS)('where sshd forbids forwarding, by %s, a stream', (tra
         const lost = await begun(await other.openStream(never))
         cut.destroy()
         ended.end().destroy()
-        const commands = new Set(processesIn(sshd).map(({ pid }) => pid))
         for (const pid of sshd.sessions()) {
-          if (!before.has(pid) && !commands.has(pid)) process.kill(pid, 'SIGKILL')
+          if (!before.has(pid) && /^\S*sshd/u.test(commandOf(pid))) process.kill(pid, 'SIGKILL')
         }
         await until('the loss is known', () => lost.closed)
         expect(lost.errored).toMatchObject({ code: 'LINK_LOST' })
